@@ -1,0 +1,1 @@
+"""The bank's counter: HTTP in, rows out. Everything numerical goes through ``app.engine``."""

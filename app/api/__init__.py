@@ -1,0 +1,1 @@
+"""HTTP only: parse, ONE service call, answer. One router per noun."""

@@ -1,0 +1,1 @@
+"""The nouns, as frozen and validated values. No input or output of any kind."""

@@ -1,0 +1,1 @@
+"""All SQL: tables, queries, the unit of work. No tensors."""
