@@ -3,13 +3,18 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from types import NoneType
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FeatureValue = float | int | str | bool | None
 FEATURE_NAME = r"^[A-Za-z_][A-Za-z0-9_.\-]{0,62}$"
+RESERVED_NAMES = frozenset({"account", "defaulted", "market", "observed_on", "opened_on", "row_id"})
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class Noun(BaseModel):
@@ -39,6 +44,8 @@ class Feature(Noun):
 
     @model_validator(mode="after")
     def _kinds_agree(self) -> Self:
+        if self.name in RESERVED_NAMES:
+            raise ValueError(f"these names are taken by the service's own columns: {', '.join(sorted(RESERVED_NAMES))}")
         if self.kind == "categorical" and (self.minimum is not None or self.maximum is not None):
             raise ValueError("minimum and maximum belong to numeric features only")
         if self.kind == "numeric" and self.categories is not None:
@@ -56,16 +63,47 @@ class Feature(Noun):
         if self.kind == "categorical":
             if not isinstance(value, str):
                 return "must be a string"
-            return None if 0 < len(value) <= 200 else "must have 1 to 200 characters"
+            return _text_fault(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return "must be a number"
-        if not math.isfinite(value):
+        if not _is_finite(value):
             return "must be a finite number"
         if self.minimum is not None and value < self.minimum:
             return f"must be at least {self.minimum:g}"
         if self.maximum is not None and value > self.maximum:
             return f"must be at most {self.maximum:g}"
         return None
+
+    def faults_in(self, values: Sequence[object]) -> list[tuple[int, str]]:
+        """List (row, broken rule) of a whole column; a column without faults is checked without a call a row."""
+        if self._all_sound(values):
+            return []
+        return [(row, rule) for row, value in enumerate(values) if (rule := self.fault(value)) is not None]
+
+    def _all_sound(self, values: Sequence[object]) -> bool:
+        kinds = set(map(type, values))
+        if NoneType in kinds and not self.nullable:
+            return False
+        if self.kind == "categorical":
+            return kinds <= {str, NoneType} and all(self.fault(value) is None for value in set(values))
+        if not kinds <= {float, int, NoneType}:
+            return False
+        present = [value for value in values if isinstance(value, int | float)]
+        sound = all(map(_is_finite, present))
+        return sound and (not present or self.fault(min(present)) is self.fault(max(present)) is None)
+
+
+def _text_fault(value: str) -> str | None:
+    if not 0 < len(value) <= 200:
+        return "must have 1 to 200 characters"
+    return "must not hold control characters" if _UNPRINTABLE.search(value) else None
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the largest double
+        return False
 
 
 class FeatureSchema(Noun):
@@ -83,9 +121,14 @@ class FeatureSchema(Noun):
     def __getitem__(self, name: str) -> Feature:
         return self._by_name[name]
 
-    @property
+    @cached_property
     def _by_name(self) -> dict[str, Feature]:
         return {feature.name: feature for feature in self.features}
+
+    @property
+    def names(self) -> list[str]:
+        """The features' names, in order."""
+        return [feature.name for feature in self.features]
 
     def sha256(self) -> str:
         """Hash the schema's canonical JSON, so that a theta can refuse another schema's rows."""

@@ -1,0 +1,65 @@
+"""The engine's functions, as values: the wiring hands them to services, so that no service imports torch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pandas
+
+from app.domain.recipes import AdaptationRecipe, ThetaRecipe
+from app.domain.schema import FeatureSchema
+from app.engine.contract import (
+    Adaptation,
+    Artifact,
+    BaseRateBelief,
+    CheckpointStore,
+    FeatureColumns,
+    OnProgress,
+    Support,
+    TrainedTheta,
+)
+
+
+class TrainTheta(Protocol):
+    def __call__(
+        self,
+        schema: FeatureSchema,
+        source: pandas.DataFrame,
+        recipe: ThetaRecipe,
+        *,
+        on_progress: OnProgress,
+        checkpoints: CheckpointStore | None,
+    ) -> TrainedTheta: ...
+
+
+class Adapt(Protocol):
+    def __call__(
+        self,
+        schema: FeatureSchema,
+        theta: Artifact,
+        support: Support,
+        *,
+        base_rate: BaseRateBelief | None,
+        recipe: AdaptationRecipe,
+        reference: Support | None,
+    ) -> Adaptation: ...
+
+
+class Predictor(Protocol):
+    def pd(self, columns: FeatureColumns) -> Sequence[float] | Any: ...
+
+    def unseen(self, columns: FeatureColumns) -> list[list[str]]: ...
+
+
+class LoadPredictor(Protocol):
+    def __call__(self, schema: FeatureSchema, theta: Artifact, theta_prime: Artifact | None) -> Predictor: ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What the service asks of the engine; ``app.engine.contract`` says what each function promises."""
+
+    train_theta: TrainTheta
+    adapt: Adapt
+    reference_row_ids: Callable[[Artifact], list[int]]
+    load_predictor: LoadPredictor

@@ -1,0 +1,71 @@
+"""Rows of source data: labelled accounts of mature markets, which theta is learned from."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import Any, Literal, NamedTuple
+
+import pandas
+from sqlalchemy import func, select
+
+from app.domain.schema import FeatureSchema
+from app.store.copy import copy_rows
+from app.store.database import Transaction
+from app.store.tables import source_rows
+
+
+class SourceRow(NamedTuple):
+    market: str
+    defaulted: bool
+    opened_on: date | None
+    observed_on: date | None
+    features: dict[str, Any]
+
+
+class MarketCount(NamedTuple):
+    market: str
+    n_rows: int
+    n_defaults: int
+
+
+def copy_source_rows(tx: Transaction, product_id: int, rows: Iterable[SourceRow]) -> None:
+    """Load rows by COPY, in the order given."""
+    columns = ("product_id", "market", "defaulted", "opened_on", "observed_on", "features")
+    records = ((product_id, *row[:4], json.dumps(row.features, allow_nan=False)) for row in rows)
+    copy_rows(tx, source_rows, columns, records)
+
+
+def count_by_market(tx: Transaction, product_id: int) -> list[MarketCount]:
+    n_defaults = func.count().filter(source_rows.c.defaulted)
+    statement = select(source_rows.c.market, func.count(), n_defaults).where(source_rows.c.product_id == product_id)
+    found = tx.execute(statement.group_by(source_rows.c.market).order_by(source_rows.c.market))
+    return [MarketCount(*row) for row in found]
+
+
+def load_frame(tx: Transaction, product_id: int, schema: FeatureSchema) -> pandas.DataFrame:
+    """Read all source rows of a product, oldest first, as the table that meta-training takes.
+
+    Columns: row_id (int64), market (object), defaulted (bool), then one per feature: float64 with NaN, or object
+    with None.
+    """
+    columns = select(source_rows.c.id, source_rows.c.market, source_rows.c.defaulted, source_rows.c.features)
+    statement = columns.where(source_rows.c.product_id == product_id).order_by(source_rows.c.id)
+    found = tx.execute(statement).all()
+    table: dict[str, pandas.Series[Any]] = {
+        "row_id": pandas.Series([row.id for row in found], dtype="int64"),
+        "market": pandas.Series([row.market for row in found], dtype="object"),
+        "defaulted": pandas.Series([row.defaulted for row in found], dtype="bool"),
+    }
+    for feature in schema.features:
+        kind: Literal["float64", "object"] = "float64" if feature.kind == "numeric" else "object"
+        table[feature.name] = pandas.Series([row.features.get(feature.name) for row in found], dtype=kind)
+    return pandas.DataFrame(table)
+
+
+def fetch_by_ids(tx: Transaction, ids: Sequence[int]) -> list[SourceRow]:
+    """Read source rows in the order of ``ids``. Raises: LookupError: some are gone."""
+    columns = [source_rows.c[name] for name in ("id", *SourceRow._fields)]
+    found = {row[0]: SourceRow(*row[1:]) for row in tx.execute(select(*columns).where(source_rows.c.id.in_(ids)))}
+    if len(found) < len(set(ids)):
+        raise LookupError(f"{len(set(ids)) - len(found)} of {len(set(ids))} source rows are gone")
+    return [found[row_id] for row_id in ids]

@@ -1,0 +1,166 @@
+"""Rows of trainings (mutable while they run) and of thetas (never changed); both count versions per product."""
+
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import Row, func, insert, select, update
+
+from app.domain.recipes import ThetaRecipe
+from app.store.database import Transaction
+from app.store.tables import products, thetas, trainings
+
+TrainingStatus = Literal["queued", "running", "succeeded", "failed"]
+
+
+class TrainingRow(NamedTuple):
+    """A training without its checkpoint, which can be large."""
+
+    id: int
+    product_id: int
+    version: int
+    recipe: ThetaRecipe
+    status: TrainingStatus
+    progress: dict[str, Any] | None
+    error: str | None
+    attempts: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class ThetaRow(NamedTuple):
+    """A theta with its weights."""
+
+    id: int
+    version: int
+    recipe: ThetaRecipe
+    schema_sha256: str
+    weights: bytes
+    sha256: str
+    report: dict[str, Any]
+    created_at: datetime
+
+
+_TRAININGS = select(*(column for column in trainings.c if column.name not in ("seed", "checkpoint")))
+_THETAS = select(*(column for column in thetas.c if column.name not in ("product_id", "seed")))
+
+
+def insert_training(tx: Transaction, product_id: int, recipe: ThetaRecipe) -> TrainingRow:
+    """Queue a training under the product's next theta version."""
+    counting = update(products).where(products.c.id == product_id)
+    counting = counting.values(last_theta_version=products.c.last_theta_version + 1)
+    version = tx.execute(counting.returning(products.c.last_theta_version)).scalar_one()
+    tx.execute(
+        insert(trainings).values(
+            product_id=product_id, version=version, recipe=recipe.model_dump(mode="json"), seed=recipe.seed
+        )
+    )
+    return get_training(tx, product_id, version)
+
+
+def find_training(tx: Transaction, product_id: int, version: int) -> TrainingRow | None:
+    statement = _TRAININGS.where(trainings.c.product_id == product_id, trainings.c.version == version)
+    row = tx.execute(statement).one_or_none()
+    return None if row is None else _read_training(row)
+
+
+def get_training(tx: Transaction, product_id: int, version: int) -> TrainingRow:
+    """Raises: LookupError: there is none."""
+    training = find_training(tx, product_id, version)
+    if training is None:
+        raise LookupError(f"product {product_id} has no training {version}")
+    return training
+
+
+def list_trainings(tx: Transaction, product_id: int, *, after: int, limit: int) -> list[TrainingRow]:
+    statement = _TRAININGS.where(trainings.c.product_id == product_id, trainings.c.version > after)
+    return [_read_training(row) for row in tx.execute(statement.order_by(trainings.c.version).limit(limit))]
+
+
+def mark_running(tx: Transaction, training_id: int) -> None:
+    """Count an attempt and start, or go on with, a training."""
+    _change(
+        tx,
+        training_id,
+        status="running",
+        error=None,
+        attempts=trainings.c.attempts + 1,
+        started_at=func.coalesce(trainings.c.started_at, func.now()),
+    )
+
+
+def save_progress(tx: Transaction, training_id: int, progress: dict[str, Any]) -> None:
+    _change(tx, training_id, progress=progress)
+
+
+def save_checkpoint(tx: Transaction, training_id: int, state: bytes) -> None:
+    _change(tx, training_id, checkpoint=state)
+
+
+def load_checkpoint(tx: Transaction, training_id: int) -> bytes | None:
+    state: bytes | None = tx.execute(select(trainings.c.checkpoint).where(trainings.c.id == training_id)).scalar_one()
+    return state
+
+
+def mark_succeeded(tx: Transaction, training_id: int) -> None:
+    """Finish; the checkpoint has served its purpose and goes."""
+    _change(tx, training_id, status="succeeded", error=None, checkpoint=None, finished_at=func.now())
+
+
+def mark_failed(tx: Transaction, training_id: int, error: str) -> None:
+    _change(tx, training_id, status="failed", error=error, finished_at=func.now())
+
+
+def insert_theta(
+    tx: Transaction,
+    training: TrainingRow,
+    *,
+    schema_sha256: str,
+    weights: bytes,
+    sha256: str,
+    report: dict[str, Any],
+) -> int:
+    """Keep a trained theta under its training's version; returns its id."""
+    statement = insert(thetas).values(
+        product_id=training.product_id,
+        version=training.version,
+        recipe=training.recipe.model_dump(mode="json"),
+        seed=training.recipe.seed,
+        schema_sha256=schema_sha256,
+        weights=weights,
+        sha256=sha256,
+        report=report,
+    )
+    theta_id: int = tx.execute(statement.returning(thetas.c.id)).scalar_one()
+    return theta_id
+
+
+def find_theta(tx: Transaction, product_id: int, version: int) -> ThetaRow | None:
+    statement = _THETAS.where(thetas.c.product_id == product_id, thetas.c.version == version)
+    row = tx.execute(statement).one_or_none()
+    return None if row is None else _read_theta(row)
+
+
+def get_theta(tx: Transaction, theta_id: int) -> ThetaRow:
+    """Read a theta by its immutable id. Raises: sqlalchemy's NoResultFound: there is none."""
+    return _read_theta(tx.execute(_THETAS.where(thetas.c.id == theta_id)).one())
+
+
+def find_active_theta(tx: Transaction, product_id: int) -> ThetaRow | None:
+    statement = _THETAS.join(products, products.c.id == thetas.c.product_id).where(
+        products.c.id == product_id, products.c.active_theta_version == thetas.c.version
+    )
+    row = tx.execute(statement).one_or_none()
+    return None if row is None else _read_theta(row)
+
+
+def _change(tx: Transaction, training_id: int, **values: Any) -> None:
+    tx.execute(update(trainings).where(trainings.c.id == training_id).values(**values))
+
+
+def _read_training(row: Row[Any]) -> TrainingRow:
+    return TrainingRow(**{**row._mapping, "recipe": ThetaRecipe.model_validate(row.recipe)})
+
+
+def _read_theta(row: Row[Any]) -> ThetaRow:
+    return ThetaRow(**{**row._mapping, "recipe": ThetaRecipe.model_validate(row.recipe)})
