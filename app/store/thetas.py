@@ -23,6 +23,8 @@ class TrainingRow(NamedTuple):
     progress: dict[str, Any] | None
     error: str | None
     attempts: int
+    crashes: int
+    activate_if_first: bool
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -45,14 +47,20 @@ _TRAININGS = select(*(column for column in trainings.c if column.name not in ("s
 _THETAS = select(*(column for column in thetas.c if column.name not in ("product_id", "seed")))
 
 
-def insert_training(tx: Transaction, product_id: int, recipe: ThetaRecipe) -> TrainingRow:
+def insert_training(
+    tx: Transaction, product_id: int, recipe: ThetaRecipe, *, activate_if_first: bool = False
+) -> TrainingRow:
     """Queue a training under the product's next theta version."""
     counting = update(products).where(products.c.id == product_id)
     counting = counting.values(last_theta_version=products.c.last_theta_version + 1)
     version = tx.execute(counting.returning(products.c.last_theta_version)).scalar_one()
     tx.execute(
         insert(trainings).values(
-            product_id=product_id, version=version, recipe=recipe.model_dump(mode="json"), seed=recipe.seed
+            product_id=product_id,
+            version=version,
+            recipe=recipe.model_dump(mode="json"),
+            seed=recipe.seed,
+            activate_if_first=activate_if_first,
         )
     )
     return get_training(tx, product_id, version)
