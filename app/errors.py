@@ -26,6 +26,8 @@ class Problem(Exception):
     status: int = 500
     code: str = "internal_error"
     title: str = "Internal error"
+    request_id: str | None = None
+    """Set by the edge where the log has more to say than the answer."""
 
     def __init__(
         self,
@@ -220,6 +222,9 @@ class DatabaseUnavailable(Problem):
     """The database did not answer or closed the connection; nothing was stored. Try again after Retry-After."""
 
     status, code, title = 503, "database_unavailable", "The database is unavailable"
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail, headers={"Retry-After": "1"})
 
 
 class InternalError(Problem):
