@@ -9,6 +9,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
+from app.api import problem_pages
 from app.api.edge import Edge, log_fault
 from app.api.logging_config import silence_uvicorn_access_log
 from app.api.problem_response import ProblemResponse, problem_of_status
@@ -17,7 +18,11 @@ from app.errors import Problem
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Answer every fault of `app` as problem+json. Call after all other `add_middleware`: the edge stays outermost."""
+    """Answer every fault of `app` as problem+json, and serve the pages that their `type` points to.
+
+    Call after all other `add_middleware`, so that the edge stays outermost.
+    """
+    app.include_router(problem_pages.router)
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
