@@ -185,6 +185,18 @@ class NoActiveTheta(Problem):
     status, code, title = 409, "no_active_theta", "No active theta"
 
 
+class UntrainedTheta(Problem):
+    """This version of theta is still being trained, or its training failed. Activate one that has succeeded."""
+
+    status, code, title = 409, "untrained_theta", "The theta is not trained"
+
+
+class NoSamples(Problem):
+    """The market has no stored samples, so there is nothing to adapt on. POST samples first."""
+
+    status, code, title = 409, "no_samples", "No samples"
+
+
 class RefusedVersion(Problem):
     """This version was refused by its guard; it is kept for the record and cannot be activated."""
 

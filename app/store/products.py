@@ -38,6 +38,11 @@ def find_product(tx: Transaction, slug: str) -> ProductRow | None:
     return None if row is None else _read(row)
 
 
+def get_product(tx: Transaction, product_id: int) -> ProductRow:
+    """Read a product by its id. Raises: sqlalchemy's NoResultFound: there is none."""
+    return _read(tx.execute(select(products).where(products.c.id == product_id)).one())
+
+
 def list_products(tx: Transaction, *, after: str | None, limit: int) -> list[Product]:
     statement = select(products).where(products.c.slug > (after or "")).order_by(products.c.slug).limit(limit)
     return [_read(row).product for row in tx.execute(statement)]

@@ -1,9 +1,9 @@
-"""Rows of trainings (mutable while they run) and of thetas (never changed); both count versions per product."""
+"""Rows of trainings and of the thetas they end in; both count versions per product. See also ``training_runs``."""
 
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, Select, insert, select, update
 
 from app.domain.recipes import ThetaRecipe
 from app.store.database import Transaction
@@ -13,7 +13,7 @@ TrainingStatus = Literal["queued", "running", "succeeded", "failed"]
 
 
 class TrainingRow(NamedTuple):
-    """A training without its checkpoint, which can be large."""
+    """A training without its checkpoint, which can be large, and what is known of the theta that it ended in."""
 
     id: int
     product_id: int
@@ -28,6 +28,8 @@ class TrainingRow(NamedTuple):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    sha256: str | None
+    report: dict[str, Any] | None
 
 
 class ThetaRow(NamedTuple):
@@ -43,7 +45,11 @@ class ThetaRow(NamedTuple):
     created_at: datetime
 
 
-_TRAININGS = select(*(column for column in trainings.c if column.name not in ("seed", "checkpoint")))
+_TRAININGS: Select[Any] = select(
+    *(column for column in trainings.c if column.name not in ("seed", "checkpoint")), thetas.c.sha256, thetas.c.report
+).outerjoin_from(
+    trainings, thetas, (thetas.c.product_id == trainings.c.product_id) & (thetas.c.version == trainings.c.version)
+)
 _THETAS = select(*(column for column in thetas.c if column.name not in ("product_id", "seed")))
 
 
@@ -85,38 +91,11 @@ def list_trainings(tx: Transaction, product_id: int, *, after: int, limit: int) 
     return [_read_training(row) for row in tx.execute(statement.order_by(trainings.c.version).limit(limit))]
 
 
-def mark_running(tx: Transaction, training_id: int) -> None:
-    """Count an attempt and start, or go on with, a training."""
-    _change(
-        tx,
-        training_id,
-        status="running",
-        error=None,
-        attempts=trainings.c.attempts + 1,
-        started_at=func.coalesce(trainings.c.started_at, func.now()),
-    )
-
-
-def save_progress(tx: Transaction, training_id: int, progress: dict[str, Any]) -> None:
-    _change(tx, training_id, progress=progress)
-
-
-def save_checkpoint(tx: Transaction, training_id: int, state: bytes) -> None:
-    _change(tx, training_id, checkpoint=state)
-
-
-def load_checkpoint(tx: Transaction, training_id: int) -> bytes | None:
-    state: bytes | None = tx.execute(select(trainings.c.checkpoint).where(trainings.c.id == training_id)).scalar_one()
-    return state
-
-
-def mark_succeeded(tx: Transaction, training_id: int) -> None:
-    """Finish; the checkpoint has served its purpose and goes."""
-    _change(tx, training_id, status="succeeded", error=None, checkpoint=None, finished_at=func.now())
-
-
-def mark_failed(tx: Transaction, training_id: int, error: str) -> None:
-    _change(tx, training_id, status="failed", error=error, finished_at=func.now())
+def lock_training(tx: Transaction, training_id: int) -> TrainingRow | None:
+    """Wait for the training's row, hold it until the end of the transaction, then read it by a second statement."""
+    tx.execute(select(trainings.c.id).where(trainings.c.id == training_id).with_for_update())
+    row = tx.execute(_TRAININGS.where(trainings.c.id == training_id)).one_or_none()
+    return None if row is None else _read_training(row)
 
 
 def insert_theta(
@@ -149,6 +128,11 @@ def find_theta(tx: Transaction, product_id: int, version: int) -> ThetaRow | Non
     return None if row is None else _read_theta(row)
 
 
+def has_theta(tx: Transaction, product_id: int, version: int) -> bool:
+    statement = select(thetas.c.id).where(thetas.c.product_id == product_id, thetas.c.version == version)
+    return tx.execute(statement).one_or_none() is not None
+
+
 def get_theta(tx: Transaction, theta_id: int) -> ThetaRow:
     """Read a theta by its immutable id. Raises: sqlalchemy's NoResultFound: there is none."""
     return _read_theta(tx.execute(_THETAS.where(thetas.c.id == theta_id)).one())
@@ -160,10 +144,6 @@ def find_active_theta(tx: Transaction, product_id: int) -> ThetaRow | None:
     )
     row = tx.execute(statement).one_or_none()
     return None if row is None else _read_theta(row)
-
-
-def _change(tx: Transaction, training_id: int, **values: Any) -> None:
-    tx.execute(update(trainings).where(trainings.c.id == training_id).values(**values))
 
 
 def _read_training(row: Row[Any]) -> TrainingRow:
