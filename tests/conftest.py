@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from app.embedded_postgres import EmbeddedPostgres, create_database, drop_database
 
@@ -57,7 +58,9 @@ def migrated_template(postgres_url: str) -> Iterator[str]:
 
     with throwaway_database(postgres_url) as url:
         migrations.upgrade(url)
-        yield url.rsplit("/", 1)[1].split("?")[0]
+        name = make_url(url).database
+        assert name is not None
+        yield name
 
 
 @pytest.fixture

