@@ -1,0 +1,34 @@
+"""Few-shot methods, one paper per file, behind one protocol. They never import each other."""
+
+from collections.abc import Callable
+
+from meta.errors import InvalidRecipe
+from meta.learners.anil import Anil
+from meta.learners.maml import Maml
+from meta.learners.meta_sgd import MetaSgd
+from meta.learners.protocol import Learner
+from meta.learners.reptile import Reptile
+from meta.nets import Network
+from meta.types import LossFn
+
+Build = Callable[[Network, LossFn, float, int], Learner]
+
+REGISTRY: dict[str, Build] = {
+    "maml": Maml,
+    "fomaml": lambda network, loss_fn, inner_lr, inner_steps: Maml(network, loss_fn, inner_lr, inner_steps, True),
+    "anil": Anil,
+    "meta_sgd": lambda network, loss_fn, inner_lr, inner_steps: MetaSgd(
+        network, loss_fn, inner_lr, inner_steps, by_evidence=True
+    ),
+    "reptile": Reptile,
+}
+
+
+def build_learner(name: str, network: Network, loss_fn: LossFn, *, inner_lr: float, inner_steps: int) -> Learner:
+    """Make the learner that a recipe names.
+
+    Raises:  InvalidRecipe: there is no learner of this name.
+    """
+    if name not in REGISTRY:
+        raise InvalidRecipe(f"learner must be one of {sorted(REGISTRY)}, got {name!r}")
+    return REGISTRY[name](network, loss_fn, inner_lr, inner_steps)

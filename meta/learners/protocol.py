@@ -1,0 +1,55 @@
+"""The one slot that every few-shot method fits, and the two lines of calculus that the gradient-based ones share."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from meta.types import Episode, Params, SupportSet
+
+
+class OuterGradient(NamedTuple):
+    """The loss of a meta-batch (scalar, mean over tasks) and its gradient: keys and shapes of theta."""
+
+    loss: Tensor
+    gradient: Params
+
+
+class Learner(Protocol):
+    """A few-shot method. ``theta`` is what meta-training learns; ``theta_prime`` is one market's own model.
+
+    Shapes: ``adapt`` takes supports with a leading n_tasks and returns a theta_prime with that leading dimension.
+    ``predict`` takes either (x (n_tasks, n_rows, n_features)) or a single theta_prime (x (n_rows, n_features)).
+    """
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Draw a theta to start from."""
+        ...
+
+    def at_rest(self, theta: Params) -> Params:
+        """Give the theta_prime that has seen nothing; no task dimension, the same tensors as in theta."""
+        ...
+
+    def adapt(self, theta: Params, support: SupportSet) -> Params:
+        """Turn theta into one theta_prime per task, without touching theta."""
+        ...
+
+    def predict(self, theta_prime: Params, x: Tensor) -> Tensor:
+        """Predict: logits (..., n_rows) for credit, the network's outputs elsewhere."""
+        ...
+
+    def outer_grad(self, theta: Params, episode: Episode) -> OuterGradient:
+        """Say how theta should move so that adapted models do better on the query rows."""
+        ...
+
+
+def meta_gradient(meta_loss: Callable[[Params], Tensor], theta: Params) -> OuterGradient:
+    """Differentiate a scalar ``meta_loss`` by every tensor of theta, eagerly or under torch.compile."""
+    if torch.compiler.is_compiling():
+        gradient, loss = torch.func.grad_and_value(meta_loss)(theta)
+        return OuterGradient(loss, gradient)
+    leaves = {name: value.detach().requires_grad_() for name, value in theta.items()}
+    loss = meta_loss(leaves)
+    found = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+    return OuterGradient(loss.detach(), dict(zip(leaves, found, strict=True)))

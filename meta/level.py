@@ -1,0 +1,120 @@
+"""The level of a market: one number added to every logit, apart from how accounts are ranked.
+
+All learners share it. A label-selected support says nothing about the level, so its logits are first corrected for
+the selection; a random support updates a prior that was learned on the source markets.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+GRID = np.linspace(-3.0, 3.0, 121)  # candidate levels, in logits; beyond a factor of 20 in odds no prior is learned
+SD_GRID = np.geomspace(0.05, 2.0, 31)
+
+
+def logit(share: float) -> float:
+    return math.log(share) - math.log1p(-share)
+
+
+def prior_correction(support_rate: float, base_rate: float) -> float:
+    """Logit by which a label-selected support overstates risk; 0 for a support of one class, which has no odds.
+
+    Source:  King & Zeng 2001, Political Analysis 9(2), Eq. 7.
+
+    >>> round(prior_correction(0.5, 0.1), 4)
+    2.1972
+    """
+    if not 0.0 < support_rate < 1.0:
+        return 0.0
+    return logit(support_rate) - logit(base_rate)
+
+
+@dataclass(frozen=True)
+class LevelPrior:
+    """What source markets say of a new market's level: Normal(mean, sd), in logits.
+
+    ``base_rate`` is the source markets' default rate; ``declared_sd`` is how far a market's level still strays when
+    its default rate is known (its accounts may be riskier, so that the ranking explains part of the rate).
+    """
+
+    mean: float = 0.0
+    sd: float = 0.3
+    base_rate: float = 0.1
+    declared_sd: float = 0.15
+    declared_slope: float = 1.0
+
+    def given_base_rate(self, value: float, low: float | None = None, high: float | None = None) -> "LevelPrior":
+        """Centre the prior on a declared default rate; its range, taken as 90 %, widens it."""
+        shift = self.declared_slope * (logit(value) - logit(self.base_rate))
+        spread = (logit(high) - logit(low)) / (2 * 1.645) if low is not None and high is not None else 0.0
+        return replace(self, mean=shift, sd=math.hypot(self.declared_sd, spread))
+
+
+def fit_level(logits: FloatArray, y: FloatArray, mean: float, sd: float) -> float:
+    """Find the most probable level of one market: logistic likelihood, Normal(mean, sd) prior, by Newton's method.
+
+    Shapes:  logits, y (n_rows,); no rows give ``mean``. The objective is strictly concave: the answer is unique.
+    """
+    level, precision = mean, 1.0 / sd**2
+    for _ in range(50):
+        pd = 1.0 / (1.0 + np.exp(-(logits + level)))
+        slope = float((y - pd).sum()) - (level - mean) * precision
+        curvature = float((pd * (1.0 - pd)).sum()) + precision
+        step = max(-1.0, min(1.0, slope / curvature))
+        level += step
+        if abs(step) < 1e-10:
+            break
+    return level
+
+
+def level_deviation(logits: FloatArray, y: FloatArray, level: float, sd: float) -> float:
+    """Posterior standard deviation of the level (Laplace), in logits."""
+    pd = 1.0 / (1.0 + np.exp(-(logits + level)))
+    return 1.0 / math.sqrt(float((pd * (1.0 - pd)).sum()) + 1.0 / sd**2)
+
+
+def learn_level_prior(markets: Sequence[tuple[FloatArray, FloatArray]]) -> LevelPrior:
+    """Learn the prior from source markets' (logits, y), the logits made without each market's own rows.
+
+    Empirical Bayes: mean and sd maximise the marginal likelihood, each market's level integrated out on a grid; the
+    same for levels around what the market's own default rate would predict.
+    """
+    every_y = np.concatenate([y for _, y in markets])
+    base_rate = float(np.clip(every_y.mean(), 1e-4, 1 - 1e-4))
+    curves = np.stack([_log_likelihoods(logits, y) for logits, y in markets])
+    mean, sd = _fit_normal(curves, np.zeros(len(markets)), fixed_mean=None)
+    shifts = np.array([logit(_smoothed_rate(y, base_rate)) - logit(base_rate) for _, y in markets])
+    peaks = GRID[curves.argmax(axis=1)]
+    weights = np.array([y.sum() for _, y in markets])
+    slope = float((weights * shifts * peaks).sum() / max((weights * shifts**2).sum(), 1e-9))
+    slope = min(max(slope, 0.5), 1.0) if len(markets) > 2 else 1.0
+    _, declared_sd = _fit_normal(curves, slope * shifts, fixed_mean=0.0)
+    return LevelPrior(mean, sd, base_rate, declared_sd, slope)
+
+
+def _smoothed_rate(y: FloatArray, base_rate: float) -> float:
+    return (float(y.sum()) + base_rate) / (len(y) + 1.0)
+
+
+def _log_likelihoods(logits: FloatArray, y: FloatArray) -> FloatArray:
+    """Log likelihood of one market at every level of the grid, relative to its best."""
+    moved = logits[:, None] + GRID[None, :]
+    curve: FloatArray = (y[:, None] * moved - np.logaddexp(0.0, moved)).sum(axis=0)
+    return curve - curve.max()
+
+
+def _fit_normal(curves: FloatArray, centers: FloatArray, fixed_mean: float | None) -> tuple[float, float]:
+    """Maximise the marginal likelihood of level - center ~ Normal(mean, sd) over grids of mean and sd."""
+    best, best_score = (0.0, float(SD_GRID[0])), -np.inf
+    for mean in (GRID[30:-30:2] if fixed_mean is None else [fixed_mean]):
+        for sd in SD_GRID:
+            z = (GRID[None, :] - centers[:, None] - mean) / sd
+            density = np.exp(-0.5 * z**2) / sd
+            score = float(np.log((np.exp(curves) * density).sum(axis=1) + 1e-300).sum())
+            if score > best_score:
+                best, best_score = (float(mean), float(sd)), score
+    return best

@@ -1,0 +1,150 @@
+"""Networks as pure functions of named tensors, the same for one task and for a batch of tasks.
+
+A leading task dimension of the parameters meets a leading task dimension of the inputs: every product below
+broadcasts over it, so one definition serves pooled training, batched inner loops and a single market.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from meta.losses import logit_of_mean
+from meta.types import Params
+
+
+class Network(Protocol):
+    """What learners need of an architecture."""
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Draw starting weights."""
+        ...
+
+    def forward(self, params: Params, x: Tensor) -> Tensor:
+        """(..., n_rows, n_inputs) -> (..., n_rows, n_outputs)."""
+        ...
+
+    def readout(self, outputs: Tensor) -> Tensor:
+        """Outputs -> what is predicted: (..., n_rows) for credit, the outputs themselves elsewhere."""
+        ...
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """Names of the last layer's parameters: what ANIL adapts."""
+        ...
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """A plain multilayer perceptron with ReLU: MAML's networks for regression and flattened images.
+
+    Source:  Finn et al. 2017, arXiv:1703.03400, section 5.1 (two hidden layers of 40 for the sinusoids).
+    """
+
+    n_inputs: int
+    widths: tuple[int, ...]
+    n_outputs: int
+
+    def init(self, generator: torch.Generator) -> Params:
+        sizes = (self.n_inputs, *self.widths, self.n_outputs)
+        params: Params = {}
+        for layer, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            params[f"w{layer}"] = _normal((fan_in, fan_out), math.sqrt(2.0 / fan_in), generator)
+            params[f"b{layer}"] = torch.zeros(fan_out)
+        return params
+
+    def forward(self, params: Params, x: Tensor) -> Tensor:
+        for layer in range(len(self.widths)):
+            x = F.relu(_affine(x, params[f"w{layer}"], params[f"b{layer}"]))
+        last = len(self.widths)
+        return _affine(x, params[f"w{last}"], params[f"b{last}"])
+
+    def readout(self, outputs: Tensor) -> Tensor:
+        return outputs
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        return f"w{len(self.widths)}", f"b{len(self.widths)}"
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """``n_members`` small perceptrons that share their matrices and differ by cheap per-member scalings.
+
+    Outputs are member logits (..., n_rows, n_members); the predicted PD is the members' mean probability.
+    Source:  TabM, Gorishniy et al. 2024, arXiv:2410.24210; BatchEnsemble, Wen et al. 2020, arXiv:2002.06715.
+    Deviations: a member's input scaling r is applied to the first layer only and its output scaling s and bias b
+             to every layer, since the input scaling of a hidden layer can be folded into the scaling before it
+             (ReLU is positively homogeneous, and s and b are learned per member).
+    """
+
+    n_inputs: int
+    widths: tuple[int, ...]
+    n_members: int
+    input_scaling: bool = True
+
+    def init(self, generator: torch.Generator) -> Params:
+        k = self.n_members
+        params: Params = {}
+        if self.input_scaling:
+            params["r"] = _signs((k, self.n_inputs), generator)
+        sizes = (self.n_inputs, *self.widths)
+        for layer, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            bound = 1.0 / math.sqrt(fan_in)
+            params[f"w{layer}"] = _uniform((fan_in, fan_out), bound, generator)
+            params[f"s{layer}"] = torch.ones(k, fan_out)
+            if layer == 0 and not self.input_scaling:
+                params["s0"] = _signs((k, fan_out), generator)
+            params[f"b{layer}"] = _uniform((k, fan_out), bound, generator)
+        bound = 1.0 / math.sqrt(self.widths[-1])
+        params["head_w"] = _uniform((k, self.widths[-1]), bound, generator)
+        params["head_b"] = torch.zeros(k)
+        return params
+
+    def forward(
+        self, params: Params, x: Tensor, dropout: float = 0.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """``dropout`` (share of hidden units, pooled training only) draws from ``generator``."""
+        hidden = self._body(params, x, dropout, generator)
+        return (hidden * params["head_w"].unsqueeze(-3)).sum(-1) + params["head_b"].unsqueeze(-2)
+
+    def _body(self, params: Params, x: Tensor, dropout: float, generator: torch.Generator | None) -> Tensor:
+        """Last hidden layer, (..., n_rows, n_members, width)."""
+        hidden = x.unsqueeze(-2)
+        if self.input_scaling:
+            hidden = hidden * params["r"].unsqueeze(-3)
+        for layer in range(len(self.widths)):
+            w, s, b = params[f"w{layer}"], params[f"s{layer}"], params[f"b{layer}"]
+            flat = hidden.flatten(-3, -2) @ w
+            mixed = flat.unflatten(-2, hidden.shape[-3:-1])
+            hidden = F.relu(mixed * s.unsqueeze(-3) + b.unsqueeze(-3))
+            if dropout:
+                kept = torch.rand(hidden.shape, generator=generator, device=hidden.device) >= dropout
+                hidden = hidden * kept / (1.0 - dropout)
+        return hidden
+
+    def readout(self, outputs: Tensor) -> Tensor:
+        return logit_of_mean(outputs)
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        return "head_w", "head_b"
+
+
+def _affine(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    return x @ w + b.unsqueeze(-2)
+
+
+def _normal(shape: tuple[int, ...], scale: float, generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator) * scale
+
+
+def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> Tensor:
+    return (torch.rand(shape, generator=generator) * 2 - 1) * bound
+
+
+def _signs(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.where(torch.rand(shape, generator=generator) < 0.5, -1.0, 1.0)
