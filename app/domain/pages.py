@@ -1,5 +1,6 @@
 """One page of a list."""
 
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from pydantic import Field
@@ -14,3 +15,8 @@ class Page(Noun, Generic[Item]):
 
     items: list[Item]
     next_after: str | int | None = Field(description="null: this is the end")
+
+    @classmethod
+    def of(cls, items: Sequence[Item], limit: int, key: Callable[[Item], str | int]) -> "Page[Item]":
+        """Make a page of what a query with this ``limit`` found; a full page may have a next one."""
+        return cls(items=list(items), next_after=key(items[-1]) if items and len(items) == limit else None)

@@ -1,6 +1,7 @@
 """The engine's functions, as values: the wiring hands them to services, so that no service imports torch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,11 +14,13 @@ from app.engine.contract import (
     Artifact,
     BaseRateBelief,
     CheckpointStore,
+    CorruptArtifact,
     FeatureColumns,
     OnProgress,
     Support,
     TrainedTheta,
 )
+from app.errors import StoredWeightsCorrupt
 
 
 class TrainTheta(Protocol):
@@ -63,3 +66,12 @@ class Engine:
     adapt: Adapt
     reference_row_ids: Callable[[Artifact], list[int]]
     load_predictor: LoadPredictor
+
+
+@contextmanager
+def refusing_corrupt_weights() -> Iterator[None]:
+    """Answer weights that the engine will not load in the service's words. Raises: StoredWeightsCorrupt."""
+    try:
+        yield
+    except CorruptArtifact as fault:
+        raise StoredWeightsCorrupt() from fault

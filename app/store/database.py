@@ -56,6 +56,16 @@ class Database:
 
 
 @contextmanager
+def rehearsal(tx: Transaction) -> Iterator[None]:
+    """Undo on leaving whatever was written inside."""
+    savepoint = tx.begin_nested()
+    try:
+        yield
+    finally:
+        savepoint.rollback()
+
+
+@contextmanager
 def _database_faults() -> Iterator[None]:
     try:
         yield

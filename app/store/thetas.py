@@ -128,11 +128,6 @@ def find_theta(tx: Transaction, product_id: int, version: int) -> ThetaRow | Non
     return None if row is None else _read_theta(row)
 
 
-def has_theta(tx: Transaction, product_id: int, version: int) -> bool:
-    statement = select(thetas.c.id).where(thetas.c.product_id == product_id, thetas.c.version == version)
-    return tx.execute(statement).one_or_none() is not None
-
-
 def get_theta(tx: Transaction, theta_id: int) -> ThetaRow:
     """Read a theta by its immutable id. Raises: sqlalchemy's NoResultFound: there is none."""
     return _read_theta(tx.execute(_THETAS.where(thetas.c.id == theta_id)).one())

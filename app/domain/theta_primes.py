@@ -1,0 +1,85 @@
+"""theta_prime: one market's own version of the model, and what came of posting samples."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from app.domain.markets import BaseRate
+from app.domain.products import Title
+from app.domain.recipes import AdaptationRecipe
+from app.domain.samples import Design, RowReport
+from app.domain.schema import Noun
+
+Verdict = Literal["activate", "hold", "refuse"]
+
+
+class ThetaPrime(Noun):
+    """A version of a market's model; it never changes."""
+
+    product: str
+    market: str
+    version: int
+    theta_version: int = Field(description="the theta it was adapted from")
+    verdict: Verdict = Field(description="activate: may serve; hold: only by an explicit call; refuse: never")
+    reasons: list[str] = Field(description="what the verdict rests on")
+    recipe: AdaptationRecipe
+    design: Design
+    base_rate: BaseRate | None = Field(description="the market's declared base rate when it was adapted")
+    n_samples: int
+    n_defaults: int
+    report: dict[str, Any] = Field(description="what is known about it; losses in nats an account, rates as shares")
+    sha256: str = Field(description="hash of its weights")
+    created_at: datetime
+
+
+class ThetaPrimeDetail(ThetaPrime):
+    """A version with the ids of the samples that it was adapted on."""
+
+    sample_ids: list[int]
+
+
+class AdaptationOutcome(Noun):
+    """A new version and its verdict."""
+
+    version: int = Field(description="after a dry run: the number it would have had")
+    verdict: Verdict
+    reasons: list[str]
+    theta_version: int
+    n_samples: int = Field(description="all usable samples of the market, these rows included")
+    n_defaults: int
+    report: dict[str, Any]
+
+
+class AdaptationReceipt(Noun):
+    """What came of adapting to the stored samples."""
+
+    adaptation: AdaptationOutcome
+    active_version: int | None = Field(description="the version that scores now; null: the product's theta does")
+
+
+class SamplesReceipt(Noun):
+    """What came of posting samples."""
+
+    dry_run: bool = Field(description="true: nothing was kept")
+    rows: RowReport
+    adaptation: AdaptationOutcome | None = Field(description="null: no row was usable, so nothing was adapted")
+    active_version: int | None = Field(description="the version that scores now; null: the product's theta does")
+
+
+class ActivationDraft(Noun):
+    """Who puts a version in service, and why; a later activation of an earlier version is a rollback."""
+
+    activated_by: Title = Field("unnamed", description="who decides, as the caller names them")
+    note: Title | None = Field(None, description="why, in a sentence")
+
+
+class ActivationRecord(Noun):
+    """One entry of the append-only history of what served when."""
+
+    id: int
+    version: int | None = Field(description="null: back to the product's theta")
+    replaced_version: int | None
+    activated_by: str
+    note: str | None
+    created_at: datetime

@@ -1,0 +1,85 @@
+"""Intake of samples: rows are read, checked, and parted into those to use and those set aside."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from pydantic import ValidationError
+
+from app.domain.products import Product
+from app.domain.samples import Design, RowReport, SampleRow, sort_rows
+from app.errors import Fault, MixedDesigns
+from app.services import checking
+from app.store import samples as store
+from app.store.database import Transaction
+
+_RULES = {
+    "account": "must be 1 to 100 letters, digits or . _ : - and start with a letter or digit",
+    "features": "must be an object",
+    "defaulted": "must be true or false",
+    "opened_on": "must be a date, YYYY-MM-DD",
+    "observed_on": "must be a date, YYYY-MM-DD",
+}
+
+
+def read_rows(product: Product, raw_rows: Sequence[Any], *, today: date) -> list[SampleRow]:
+    """Read the rows of a body, all or none. Raises: InvalidRows: with every fault of every row."""
+    faults: list[Fault] = []
+    rows: list[SampleRow] = []
+    for position, raw in enumerate(raw_rows):
+        try:
+            row = SampleRow.model_validate(raw)
+        except ValidationError as fault:
+            faults += _faults_of_form(fault, position)
+        else:
+            rows.append(row)
+            faults += _faults_of_dates(row, position, today)
+    checking.refuse([*faults, *checking.faults_of_rows(product.feature_schema, _features(raw_rows))])
+    return rows
+
+
+def require_one_design(tx: Transaction, market_id: int, design: Design) -> None:
+    """Raises: MixedDesigns: the market's samples were drawn otherwise."""
+    earlier = store.find_design(tx, market_id)
+    if earlier not in (None, design):
+        raise MixedDesigns(f"This market's samples are {earlier}; these are {design}.")
+
+
+def part_rows(
+    tx: Transaction, product: Product, market_id: int, rows: Sequence[SampleRow], design: Design
+) -> tuple[list[SampleRow], RowReport]:
+    """Part rows into those to use and those set aside; the market is held by the caller."""
+    already_sampled = store.find_sampled(tx, market_id, {row.account for row in rows})
+    window_days = product.outcome.performance_window_days
+    return sort_rows(rows, already_sampled=already_sampled, window_days=window_days, design=design)
+
+
+def _faults_of_form(fault: ValidationError, position: int) -> list[Fault]:
+    return [
+        _fault_of_form(error["type"], str(error["loc"][0]) if error["loc"] else "", position)
+        for error in fault.errors()
+    ]
+
+
+def _fault_of_form(kind: str, field: str, position: int) -> Fault:
+    if kind == "missing":
+        return Fault(field, "is required", row=position)
+    if field not in _RULES:
+        known = f"must be an object of {', '.join(_RULES)}"
+        return Fault("rows", known if not field else f"{known} and nothing else", row=position)
+    return Fault(field, _RULES[field], row=position)
+
+
+def _faults_of_dates(row: SampleRow, position: int, today: date) -> list[Fault]:
+    faults = []
+    if row.observed_on < row.opened_on:
+        faults.append(Fault("observed_on", "must not be before opened_on", row=position))
+    if row.observed_on > today:
+        faults.append(Fault("observed_on", "must not be in the future", row=position))
+    return faults
+
+
+def _features(raw_rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """The features of every row that has some, so that a row's other faults hide none of theirs."""
+    found = (row.get("features") if isinstance(row, dict) else None for row in raw_rows)
+    return [features if isinstance(features, dict) else {} for features in found]

@@ -1,0 +1,150 @@
+"""Scoring: PDs by the version that serves the market, in the ledger before anybody sees them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from app.domain.scorecard import points_from_pd
+from app.domain.scores import Basis, RecordedScore, Replay, Score
+from app.engine.contract import FeatureColumns
+from app.errors import NoActiveTheta, UnknownAccount, UnknownScore
+from app.services import checking, markets
+from app.services.predictors import Predictors
+from app.store import accounts
+from app.store import scores as store
+from app.store.database import Transaction
+from app.store.scores import ScoreRow, Serving
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """What was scored by one version at one moment, as the ledger has it."""
+
+    product: str
+    market: str
+    serving: Serving
+    rows: list[ScoreRow]
+
+    def scores(self) -> list[dict[str, Any]]:
+        """Write one ``Score`` a row, as plain values."""
+        basis: Basis = "theta" if self.serving.theta_prime_id is None else "theta_prime"
+        shared = {"pd_low": None, "pd_high": None, "reasons": None, "basis": basis}
+        versions = {
+            "theta_version": self.serving.theta_version,
+            "theta_prime_version": self.serving.theta_prime_version,
+        }
+        return [
+            {
+                "id": row.id,
+                "product": self.product,
+                "market": self.market,
+                "account": row.account,
+                "pd": row.pd,
+                "points": row.points,
+                "unseen": row.unseen,
+                "scored_at": row.created_at,
+                **shared,
+                **versions,
+            }
+            for row in self.rows
+        ]
+
+
+def score_account(tx: Transaction, predictors: Predictors, product: str, market: str, account: str) -> Score:
+    """Score a stored account. Raises: UnknownProduct, UnknownMarket, UnknownAccount, NoActiveTheta."""
+    serving = _get_serving(tx, product, market)
+    found = accounts.find_account(tx, serving.market_id, account)
+    if found is None:
+        raise UnknownAccount("The market has no account of this reference; PUT its features first.")
+    columns = {name: [value] for name, value in found.features.items()}
+    scored = _score(tx, predictors, product, market, serving, columns, [account])
+    store.insert_score(tx, scored.rows[0])
+    return Score(**scored.scores()[0])
+
+
+def score_batch(
+    tx: Transaction,
+    predictors: Predictors,
+    product: str,
+    market: str,
+    columns: FeatureColumns,
+    accounts: Sequence[str | None],
+) -> ScoredRows:
+    """Score feature columns that were checked against the product's schema; ``accounts`` names their rows.
+
+    Raises: UnknownProduct, UnknownMarket, NoActiveTheta.
+    """
+    scored = _score(tx, predictors, product, market, _get_serving(tx, product, market), columns, accounts)
+    store.copy_scores(tx, scored.rows)
+    return scored
+
+
+def get_score(tx: Transaction, score_id: UUID) -> RecordedScore:
+    """Raises: UnknownScore."""
+    found = store.find_score(tx, score_id)
+    if found is None:
+        raise UnknownScore("The ledger holds no score of this id.")
+    return found
+
+
+def replay_score(tx: Transaction, predictors: Predictors, score_id: UUID) -> Replay:
+    """Compute a recorded score again, by the versions that it names. Raises: UnknownScore, StoredWeightsCorrupt."""
+    inputs = store.find_inputs(tx, score_id)
+    if inputs is None:
+        raise UnknownScore("The ledger holds no score of this id.")
+    predictor = predictors.get(tx, inputs.product, inputs.theta_id, inputs.theta_prime_id)
+    pd = float(predictor.pd({name: [value] for name, value in inputs.features.items()})[0])
+    return Replay(
+        id=score_id,
+        recorded_pd=inputs.pd,
+        replayed_pd=pd,
+        identical=pd == inputs.pd,
+        theta_version=inputs.theta_version,
+        theta_prime_version=inputs.theta_prime_version,
+    )
+
+
+def _get_serving(tx: Transaction, product: str, market: str) -> Serving:
+    serving = store.find_serving(tx, product, market)
+    if serving is None:
+        markets.get_market(tx, product, market)  # says which of the two is unknown
+        raise NoActiveTheta(f"Product '{product}' has no active theta; train one and activate it.")
+    return serving
+
+
+def _score(
+    tx: Transaction,
+    predictors: Predictors,
+    product: str,
+    market: str,
+    serving: Serving,
+    columns: FeatureColumns,
+    accounts: Sequence[str | None],
+) -> ScoredRows:
+    predictor = predictors.get(tx, product, serving.theta_id, serving.theta_prime_id)
+    scored_at = datetime.now(UTC)
+    inputs = zip(
+        accounts,
+        checking.rows_of(columns, len(accounts)),
+        predictor.unseen(columns),
+        map(float, predictor.pd(columns)),
+        strict=True,
+    )
+    rows = [
+        ScoreRow(
+            id=uuid4(),
+            market_id=serving.market_id,
+            account=account,
+            features=features,
+            unseen=unseen,
+            pd=pd,
+            points=points_from_pd(pd, serving.points_scale),
+            theta_id=serving.theta_id,
+            theta_prime_id=serving.theta_prime_id,
+            created_at=scored_at,
+        )
+        for account, features, unseen, pd in inputs
+    ]
+    return ScoredRows(product, market, serving, rows)

@@ -1,0 +1,147 @@
+"""The score ledger: every score with its inputs, written before it is answered; its rows never change."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import and_, case, insert, select
+
+from app.domain.products import PointsScale
+from app.domain.scores import Basis, RecordedScore
+from app.store.copy import copy_rows
+from app.store.database import Transaction
+from app.store.tables import markets, products, scores, theta_primes, thetas
+
+
+class ScoreRow(NamedTuple):
+    """One row of the ledger, by the names of its columns."""
+
+    id: UUID
+    market_id: int
+    account: str | None
+    features: dict[str, Any]
+    unseen: list[str]
+    pd: float
+    points: float
+    theta_id: int
+    theta_prime_id: int | None
+    created_at: datetime
+
+
+class Serving(NamedTuple):
+    """Which versions score a market at this moment."""
+
+    market_id: int
+    product_id: int
+    points_scale: PointsScale
+    theta_id: int
+    theta_version: int
+    theta_prime_id: int | None
+    theta_prime_version: int | None
+
+
+class LedgerInputs(NamedTuple):
+    """What a recorded score was computed from."""
+
+    product: str
+    features: dict[str, Any]
+    pd: float
+    theta_id: int
+    theta_version: int
+    theta_prime_id: int | None
+    theta_prime_version: int | None
+
+
+def copy_scores(tx: Transaction, rows: Iterable[ScoreRow]) -> None:
+    """Write many rows at once."""
+    features = ScoreRow._fields.index("features")
+    records = ((*row[:features], _json(row.features), *row[features + 1 :]) for row in rows)
+    copy_rows(tx, scores, ScoreRow._fields, records)
+
+
+def insert_score(tx: Transaction, row: ScoreRow) -> None:
+    """Write one row; for one, cheaper than COPY."""
+    tx.execute(insert(scores), row._asdict())
+
+
+def find_score(tx: Transaction, score_id: UUID) -> RecordedScore | None:
+    row = tx.execute(_RECORDED.where(scores.c.id == score_id)).one_or_none()
+    if row is None:
+        return None
+    basis: Basis = "theta" if row.theta_prime_version is None else "theta_prime"
+    return RecordedScore(**row._mapping, basis=basis, pd_low=None, pd_high=None, reasons=None)
+
+
+def find_inputs(tx: Transaction, score_id: UUID) -> LedgerInputs | None:
+    row = tx.execute(_INPUTS.where(scores.c.id == score_id)).one_or_none()
+    return None if row is None else LedgerInputs(*row)
+
+
+def _json(features: dict[str, Any]) -> str:
+    return json.dumps(features, allow_nan=False)
+
+
+_LEDGER = (
+    scores.join(markets, markets.c.id == scores.c.market_id)
+    .join(products, products.c.id == markets.c.product_id)
+    .join(thetas, thetas.c.id == scores.c.theta_id)
+    .outerjoin(theta_primes, theta_primes.c.id == scores.c.theta_prime_id)
+)
+_VERSIONS = (thetas.c.version.label("theta_version"), theta_primes.c.version.label("theta_prime_version"))
+_RECORDED = select(
+    scores.c.id,
+    products.c.slug.label("product"),
+    markets.c.slug.label("market"),
+    scores.c.account,
+    scores.c.features,
+    scores.c.unseen,
+    scores.c.pd,
+    scores.c.points,
+    *_VERSIONS,
+    scores.c.created_at.label("scored_at"),
+).select_from(_LEDGER)
+_INPUTS = select(
+    products.c.slug,
+    scores.c.features,
+    scores.c.pd,
+    thetas.c.id,
+    thetas.c.version,
+    theta_primes.c.id,
+    theta_primes.c.version,
+).select_from(_LEDGER)
+
+
+def find_serving(tx: Transaction, product: str, market: str) -> Serving | None:
+    """Read which versions score a market; None where there is no such product or market, or no active theta."""
+    row = tx.execute(_SERVING.where(products.c.slug == product, markets.c.slug == market)).one_or_none()
+    return None if row is None else Serving(*row[:2], PointsScale.model_validate(row[2]), *row[3:])
+
+
+def list_serving(tx: Transaction) -> list[tuple[str, int, int | None]]:
+    """Read (product, theta id, theta_prime id) of every market that can be scored."""
+    columns = (products.c.slug, thetas.c.id, theta_primes.c.id)
+    found = tx.execute(_SERVING.with_only_columns(*columns).distinct())
+    return [(row[0], row[1], row[2]) for row in found]
+
+
+# A market's own version is read with the theta it was adapted from; without one, the product's active theta scores.
+_SCORING_THETA = case(
+    (theta_primes.c.id.is_not(None), thetas.c.id == theta_primes.c.theta_id),
+    else_=and_(thetas.c.product_id == products.c.id, thetas.c.version == products.c.active_theta_version),
+)
+_ACTIVE = and_(theta_primes.c.market_id == markets.c.id, theta_primes.c.version == markets.c.active_version)
+_SERVING = select(
+    markets.c.id,
+    products.c.id,
+    products.c.points_scale,
+    thetas.c.id,
+    thetas.c.version,
+    theta_primes.c.id,
+    theta_primes.c.version,
+).select_from(
+    markets.join(products, products.c.id == markets.c.product_id)
+    .outerjoin(theta_primes, _ACTIVE)
+    .join(thetas, _SCORING_THETA)
+)
