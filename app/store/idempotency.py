@@ -25,7 +25,7 @@ def claim_key(tx: Transaction, key: str, fingerprint: str) -> FirstAnswer | None
     is ours; if it commits, its answer is there for the second statement to see.
     """
     claim = insert(idempotency_keys).values(key=key, fingerprint=fingerprint).on_conflict_do_nothing()
-    if tx.execute(claim).rowcount == 1:
+    if tx.execute(claim.returning(idempotency_keys.c.key)).one_or_none() is not None:
         return None
     columns = [idempotency_keys.c[name] for name in FirstAnswer._fields]
     return FirstAnswer(*tx.execute(select(*columns).where(idempotency_keys.c.key == key)).one())

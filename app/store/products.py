@@ -30,7 +30,7 @@ def insert_product(tx: Transaction, draft: ProductDraft) -> bool:
         )
         .on_conflict_do_nothing()
     )
-    return tx.execute(statement).rowcount == 1
+    return tx.execute(statement.returning(products.c.id)).one_or_none() is not None
 
 
 def find_product(tx: Transaction, slug: str) -> ProductRow | None:

@@ -1,0 +1,52 @@
+"""Accounts of a market and their scores: PUT, GET."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Response
+
+from app.api.counter import TheCounter
+from app.api.parts import AccountPath, MarketSlug, ProductSlug
+from app.api.strict_json import StrictRoute
+from app.domain.scores import Account, AccountDraft, Score
+from app.services import accounts, scoring
+
+router = APIRouter(prefix="/products/{product}/markets/{market}/accounts", route_class=StrictRoute)
+
+EXAMPLE = {"features": {"annual_income": 38_000, "utilisation": 0.31, "home": "own"}}
+
+
+@router.put("/{account}", tags=["accounts"], summary="Store an account's features")
+def put_account(
+    product: ProductSlug,
+    market: MarketSlug,
+    account: AccountPath,
+    draft: Annotated[AccountDraft, Body(examples=[EXAMPLE])],
+    counter: TheCounter,
+    response: Response,
+) -> Account:
+    """Store, or replace, the features of an account, in the units of the product's schema; so no feature is ever part
+    of an address. An absent feature is missing, the same as null."""
+    response.headers["Cache-Control"] = "no-store"
+    with counter.database.writing() as tx:
+        return accounts.put_account(tx, product, market, account, draft)
+
+
+@router.get("/{account}", tags=["accounts"], summary="Read an account's features")
+def get_account(
+    product: ProductSlug, market: MarketSlug, account: AccountPath, counter: TheCounter, response: Response
+) -> Account:
+    """Read what is stored of an account."""
+    response.headers["Cache-Control"] = "no-store"
+    with counter.database.reading() as tx:
+        return accounts.get_account(tx, product, market, account)
+
+
+@router.get("/{account}/score", tags=["scores"], summary="Score an account")
+def score_account(
+    product: ProductSlug, market: MarketSlug, account: AccountPath, counter: TheCounter, response: Response
+) -> Score:
+    """Score a stored account by the version that serves its market: the PD is a share from 0 to 1, points are on the
+    product's scale, more is safer. The score is in the ledger before it is answered."""
+    response.headers["Cache-Control"] = "no-store"
+    with counter.database.writing() as tx:
+        return scoring.score_account(tx, counter.predictors, product, market, account)

@@ -1,0 +1,78 @@
+"""theta_primes of a market: GET, POST, activate."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Path, Response
+
+from app.api.counter import Answer, TheCounter, WithKey
+from app.api.parts import AfterNumber, Limit, MarketSlug, ProductSlug, Version
+from app.api.strict_json import StrictRoute
+from app.domain.markets import Market
+from app.domain.pages import Page
+from app.domain.recipes import AdaptationRecipe
+from app.domain.theta_primes import ActivationDraft, ActivationRecord, AdaptationReceipt, ThetaPrime, ThetaPrimeDetail
+from app.services import activation, adaptation, theta_primes
+
+router = APIRouter(
+    prefix="/products/{product}/markets/{market}/theta-primes", tags=["theta-primes"], route_class=StrictRoute
+)
+
+VersionOrZero = Annotated[
+    int, Path(ge=0, lt=2**31, description="version, counted from 1; 0: back to the product's theta", examples=[1])
+]
+USUAL_RECIPE = AdaptationRecipe()
+UNNAMED = ActivationDraft()
+WHO = {"activated_by": "M. Moreau", "note": "approved by the launch risk committee"}
+
+
+@router.post("", status_code=201, response_model=AdaptationReceipt, summary="Adapt again to the stored samples")
+def adapt_again(
+    product: ProductSlug,
+    market: MarketSlug,
+    counter: TheCounter,
+    once: WithKey,
+    recipe: Annotated[AdaptationRecipe, Body(examples=[{"seed": 0}])] = USUAL_RECIPE,
+) -> Response:
+    """Make the market's next version from the active theta and all samples that are stored: after a new theta, which
+    by itself moves no market, or by another recipe."""
+    return once.run(lambda tx: Answer(adaptation.adapt_again(tx, counter.engine, product, market, recipe)))
+
+
+@router.get("", summary="List a market's versions")
+def list_theta_primes(
+    product: ProductSlug, market: MarketSlug, counter: TheCounter, after: AfterNumber = 0, limit: Limit = 100
+) -> Page[ThetaPrime]:
+    """List versions, oldest first, with verdicts and reports."""
+    with counter.database.reading() as tx:
+        return theta_primes.list_theta_primes(tx, product, market, after=after, limit=limit)
+
+
+@router.get("/activations", summary="What served this market when")
+def list_activations(
+    product: ProductSlug, market: MarketSlug, counter: TheCounter, after: AfterNumber = 0, limit: Limit = 100
+) -> Page[ActivationRecord]:
+    """Read the append-only history of activations, oldest first."""
+    with counter.database.reading() as tx:
+        return activation.list_theta_prime_activations(tx, product, market, after=after, limit=limit)
+
+
+@router.get("/{version}", summary="Read a version")
+def get_theta_prime(
+    product: ProductSlug, market: MarketSlug, version: Version, counter: TheCounter
+) -> ThetaPrimeDetail:
+    """Read a version with its report and the ids of the samples that made it."""
+    with counter.database.reading() as tx:
+        return theta_primes.get_theta_prime(tx, product, market, version)
+
+
+@router.post("/{version}/activate", response_model=Market, summary="Promote a version, or roll back to one")
+def activate_theta_prime(
+    product: ProductSlug,
+    market: MarketSlug,
+    version: VersionOrZero,
+    once: WithKey,
+    draft: Annotated[ActivationDraft, Body(examples=[WHO])] = UNNAMED,
+) -> Response:
+    """Let a version score its market, seen by every process at once. An earlier version rolls back; 0 goes back to
+    the product's theta. A refused version cannot serve: 409."""
+    return once.run(lambda tx: Answer(activation.activate_theta_prime(tx, product, market, version, draft), status=200))
