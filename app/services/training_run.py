@@ -31,7 +31,7 @@ from app.store.training_runs import (
     start_run,
 )
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("thetaprime.training")
 
 PROGRESS_EVERY_S = 0.5
 MAX_CRASHES = 3
@@ -114,6 +114,7 @@ def _train(database: Database, claim: Claim, train: TrainTheta, watch: "_Watch")
     schema = claim.owner.product.feature_schema
     with database.reading() as tx:
         source = load_frame(tx, claim.owner.id, schema)
+    watch.heed()
     trained = train(schema, source, claim.training.recipe, on_progress=watch.on_progress, checkpoints=watch)
     with database.writing() as tx:
         _keep(tx, claim, trained, watch.progress)
@@ -164,12 +165,16 @@ class _Watch:
         if self._resumes and self._resumed_at is None:
             self._resumed_at = {"phase": event.phase, "step": event.step}
         self.progress = _presentable(event) | {"resumed_at": self._resumed_at}
-        if self._is_stopping():
-            raise RunStopped
+        self.heed()
         if time.monotonic() - self._reported_at >= PROGRESS_EVERY_S:
             self._reported_at = time.monotonic()
             with self._database.writing() as tx:
                 _require(save_progress(tx, self._run, self.progress))
+
+    def heed(self) -> None:
+        """Raises: RunStopped: the run was asked to stop."""
+        if self._is_stopping():
+            raise RunStopped
 
     def give_back(self) -> None:
         with self._database.writing() as tx:
