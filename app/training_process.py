@@ -11,8 +11,11 @@ import sys
 import threading
 
 from app import leash
+from app.errors import DatabaseUnavailable
+from app.services.training_run import run_training
+from app.store.database import Database
 
-DONE, ALONE, GIVEN_BACK = 0, 70, 75  # 70, 75: EX_SOFTWARE, EX_TEMPFAIL of <sysexits.h>
+DONE, ALONE, INTERRUPTED = 0, 70, 75  # the last two: EX_SOFTWARE and EX_TEMPFAIL of <sysexits.h>
 
 
 def main() -> int:
@@ -20,15 +23,17 @@ def main() -> int:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
     order = leash.take_order(when_parent_ends=lambda: os._exit(ALONE))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
     from app.engine.training import train_theta  # torch takes seconds to load, and SIGTERM may come in them
-    from app.services.training_run import run_training
-    from app.store.database import Database
 
     database = Database(order["database_url"], pool_size=2)
-    is_done = run_training(database, order["training_id"], train_theta, is_stopping=stopping.is_set)
-    return DONE if is_done else GIVEN_BACK
+    try:
+        is_done = run_training(database, order["training_id"], train_theta, is_stopping=stopping.is_set)
+    except DatabaseUnavailable as fault:
+        logging.getLogger("thetaprime.training").warning("training %d: %s", order["training_id"], fault)
+        return INTERRUPTED
+    return DONE if is_done else INTERRUPTED
 
 
 if __name__ == "__main__":

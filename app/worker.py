@@ -41,9 +41,9 @@ class WorkerSettings(BaseSettings):
     n_threads: Annotated[int, Field(ge=1, le=256)] | None = Field(
         None, description="threads of a training; null: as many as torch thinks best"
     )
-    heartbeat_every_s: Annotated[float, Field(gt=0)] = Field(2.0, description="seconds between two signs of life")
+    heartbeat_every_s: Annotated[float, Field(gt=0)] = Field(1.0, description="seconds between two signs of life")
     stalled_after_s: Annotated[float, Field(gt=0)] = Field(
-        10.0, description="seconds without a sign of life after which a worker's training goes to another worker"
+        6.0, description="seconds without a sign of life after which a worker's training goes to another worker"
     )
     stop_within_s: Annotated[float, Field(gt=0)] = Field(
         8.0, description="seconds in which a training, asked to stop, has to end in good order; then it is killed"
@@ -150,9 +150,12 @@ class _Again(procrastinate.BaseRetryStrategy):
 def _teach(queue: procrastinate.App, settings: WorkerSettings) -> None:
     @queue.task(name=TASK, queue=QUEUE, retry=_Again())
     async def train(training_id: int) -> None:
+        log.info("training %d begins or goes on", training_id)
         status = await _run_in_child(settings, training_id)
         if status != 0:
-            raise TrainingProcessEnded(f"the process of training {training_id} ended with status {status}")
+            log.warning("training %d will run again: its process ended with status %d", training_id, status)
+            raise TrainingProcessEnded(f"status {status}")
+        log.info("training %d is over", training_id)
 
 
 async def _run_in_child(settings: WorkerSettings, training_id: int) -> int:
@@ -185,7 +188,8 @@ async def _end(child: asyncio.subprocess.Process, patience_s: float) -> None:
 
 def _main() -> None:
     order = leash.take_order(when_parent_ends=lambda: os.kill(os.getpid(), signal.SIGTERM))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("thetaprime").setLevel(logging.INFO)
     run_worker(WorkerSettings(**order))
 
 

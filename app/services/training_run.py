@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from app.engine.contract import MetaError, ProgressEvent, TrainedTheta
+from app.errors import DatabaseUnavailable
 from app.services.engine import TrainTheta
 from app.services.training import put_in_service
 from app.store.database import Database, Transaction
@@ -84,6 +85,8 @@ def run_training(
     except MetaError as fault:
         with database.writing() as tx:
             mark_failed(tx, claim.run, str(fault))
+    except DatabaseUnavailable:
+        raise
     except Exception as fault:
         with database.writing() as tx:  # a type and no message: that could repeat a value of an account
             note_fault(tx, claim.run, type(fault).__name__)

@@ -30,7 +30,7 @@ def open_queue(url: str) -> procrastinate.App:
         kwargs={"options": f"-c search_path={SCHEMA} -c timezone=UTC"},
         min_size=1,
         max_size=4,
-        timeout=10.0,
+        timeout=5.0,
     )
     return procrastinate.App(connector=connector)
 
