@@ -26,6 +26,7 @@ from app.embedded_postgres.user import ServerUser, choose_server_user
 
 SOCKET_NAME = ".s.PGSQL.5432"
 MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103  # bytes: sockaddr_un.sun_path less its NUL
+PROGRAMS = ("postgres", "initdb")
 LAST_PROCESS_TIMEOUT_S = 10.0  # PostgreSQL's immediate shutdown kills what has not ended after 5 s
 
 
@@ -177,14 +178,14 @@ def _locked_within(seconds: float, lock: int) -> bool:
 
 
 def _kill_holders(lock_file: Path) -> None:
-    """Kill backends that outlived their server: a busy one looks for it only between two waits.
+    """Kill backends that outlived their server: a busy one looks for it only when it waits for something.
 
-    Safe, because whoever calls this owns the folder, so no living owner's server holds the lock; linux only.
+    Safe, because the caller owns the folder: no living owner's server holds the lock. Linux alone has /proc.
     """
-    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
-        with suppress(OSError):  # processes end and descriptors close while we look
-            pid = descriptor.parts[2]
-            if descriptor.samefile(lock_file) and _program_of(pid) in ("postgres", "initdb"):
+    for pid in filter(str.isdigit, os.listdir("/proc") if sys.platform == "linux" else []):
+        with suppress(OSError):  # processes end while we look
+            descriptors = (Path("/proc") / pid / "fd").iterdir() if _program_of(pid) in PROGRAMS else []
+            if any(descriptor.samefile(lock_file) for descriptor in descriptors):
                 os.kill(int(pid), signal.SIGKILL)
 
 
