@@ -1,4 +1,7 @@
-"""A page for each error, where its `type` points to, and the list of all that `docs/errors.md` is made of."""
+"""A page for each error, where its `type` points to, and the list of all, kept as a document by
+
+python -m app.api.problem_pages > docs/errors.md
+"""
 
 import inspect
 
@@ -46,3 +49,7 @@ async def one_problem(code: str) -> Response:
             text = f"# {kind.title}\n\n`{kind.code}`, status {kind.status}\n\n{meaning(kind)}\n"
             return Response(text, media_type="text/markdown")
     raise NotFound()
+
+
+if __name__ == "__main__":
+    print(catalogue(), end="")
