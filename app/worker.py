@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from typing import Annotated, Self
+from typing import IO, Annotated, Self
 
 import procrastinate
 from procrastinate.jobs import Job
@@ -65,12 +65,19 @@ def run_worker(settings: WorkerSettings) -> None:
     asyncio.run(_work_until_stopped(settings))
 
 
-def start_worker(settings: WorkerSettings) -> subprocess.Popen[bytes]:
+def start_worker(settings: WorkerSettings, *, log_to: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
     """Start a worker as a child of this process, in good order stopped by this process's end, however it ends.
 
     Keep the result: the child is also stopped when it is dropped, or by its ``terminate()``.
+    Args: log_to: a file for what it and its trainings log; None: this process's standard error.
     """
-    process = subprocess.Popen([sys.executable, "-m", "app.worker"], stdin=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.worker"],
+        stdin=subprocess.PIPE,
+        stdout=log_to,
+        stderr=log_to,
+        start_new_session=True,
+    )
     assert process.stdin is not None
     process.stdin.write(leash.write_order(**settings.model_dump()))
     process.stdin.flush()
