@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 
-from app.api import accounts, markets, products, samples, theta_primes, thetas
+from app.api import accounts, markets, ops, products, samples, scores, source_data, theta_primes, thetas
 from app.api.counter import Counter
 from app.api.docs_page import install_docs_page
 from app.api.problems import install_problem_handlers
 from app.services.engine import Engine
 from app.services.predictors import Predictors
+from app.services.watching import Watch
 from app.settings import Settings
 from app.store.database import Database
 
@@ -21,7 +22,7 @@ market's first labelled accounts turn it into that market's own model, **theta_p
 soon as it is active. A PD is a probability of default, a share from 0 to 1; points are safer as they grow.
 """
 
-ROUTERS = (products, thetas, markets, samples, theta_primes, accounts)
+ROUTERS = (products, thetas, markets, samples, theta_primes, accounts, scores, ops)
 
 
 def load_engine() -> Engine:
@@ -37,13 +38,16 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     """Make the application; settings come from the environment and the engine is the real one, unless given."""
     settings = settings or Settings()
     engine = engine or load_engine()
-    database = Database(settings.database_url, pool_size=settings.n_threads + 1)
+    database = Database(settings.database_url, pool_size=settings.n_threads + 2)
     counter = Counter(settings, database, engine, Predictors(engine, capacity=settings.n_predictors))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.n_threads
+        watch = Watch(database, counter.predictors, every_s=settings.watch_every_s)
+        watch.start()
         yield
+        await anyio.to_thread.run_sync(watch.stop)
         database.close()
 
     app = FastAPI(
@@ -54,6 +58,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     v1 = APIRouter(prefix="/v1")
     for module in ROUTERS:
         v1.include_router(module.router)
+    v1.include_router(source_data.router, max_body_size=settings.max_upload_bytes)
     app.include_router(v1, max_body_size=settings.max_body_bytes)
     install_problem_handlers(app)
     install_docs_page(app)

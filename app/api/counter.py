@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 
+from app.api.strict_json import parse_json
 from app.errors import IdempotencyConflict, TooManyRows
 from app.services.engine import Engine
 from app.services.predictors import Predictors
@@ -38,6 +39,10 @@ class Counter:
         """Raises: TooManyRows: more than one request may have."""
         if n_rows > self.settings.max_rows:
             raise TooManyRows(f"{n_rows:,} rows; at most {self.settings.max_rows:,} are taken at once.")
+
+    def parse_json(self, text: bytes) -> Any:
+        """Parse one strict JSON document. Raises: InvalidJson."""
+        return parse_json(text, max_depth=self.settings.max_json_depth)
 
 
 async def _counter(request: Request) -> Counter:

@@ -1,5 +1,6 @@
 """A card product: what its accounts look like, what default means for it, and how its points read."""
 
+import re
 from datetime import datetime
 from typing import Annotated
 
@@ -10,14 +11,22 @@ from app.domain.schema import FeatureSchema, Noun
 Slug = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$", description="a short name, fit for an address")
 ]
+ACCOUNT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:\-]{0,99}$"
+ACCOUNT_RULE = "must be 1 to 100 letters, digits or . _ : - and start with a letter or digit"
 AccountReference = Annotated[
     str,
     Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:\-]{0,99}$",
+        pattern=ACCOUNT_PATTERN,
         description="the bank's own opaque reference of the account; never a card number or a name",
     ),
 ]
+_ACCOUNT = re.compile(ACCOUNT_PATTERN.removesuffix("$"))
 Title = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
+
+
+def is_account_reference(value: object) -> bool:
+    """Is this a reference that an account may have?"""
+    return isinstance(value, str) and _ACCOUNT.fullmatch(value) is not None
 
 
 class OutcomeDefinition(Noun):

@@ -78,6 +78,16 @@ def is_mature(*, defaulted: bool, opened_on: date, observed_on: date, window_day
     return window_closed or (defaulted and design == "case_control")
 
 
+def date_faults(opened_on: date, observed_on: date, today: date) -> list[tuple[str, str]]:
+    """List (field, broken rule) of an account's dates."""
+    faults = []
+    if observed_on < opened_on:
+        faults.append(("observed_on", "must not be before opened_on"))
+    if observed_on > today:
+        faults.append(("observed_on", "must not be in the future"))
+    return faults
+
+
 def sort_rows(
     rows: Sequence[SampleRow], *, already_sampled: Collection[str], window_days: int, design: Design
 ) -> tuple[list[SampleRow], RowReport]:

@@ -53,6 +53,12 @@ class Score(Noun):
     scored_at: datetime
 
 
+class ScoreList(Noun):
+    """The scores of a batch, in the order of its rows."""
+
+    scores: list[Score]
+
+
 class RecordedScore(Score):
     """A score as the ledger holds it, with the inputs that were scored."""
 

@@ -25,13 +25,17 @@ def rows_of(columns: FeatureColumns, n_rows: int) -> list[dict[str, Any]]:
 
 def faults_of_rows(schema: FeatureSchema, rows: Sequence[Mapping[str, Any]]) -> list[Fault]:
     """List every fault of the rows' features."""
+    return unknown_features(schema, rows) + faults_of_columns(schema, columns_of(schema, rows))
+
+
+def unknown_features(schema: FeatureSchema, rows: Sequence[Mapping[str, Any]]) -> list[Fault]:
+    """List what the rows have and the schema does not."""
     known = set(schema.names)
-    unknown = [
-        Fault(f"features.{_nameable(name)}", "is not a feature of this product", row=position)
+    return [
+        Fault(f"features.{nameable(name)}", "is not a feature of this product", row=position)
         for position, row in enumerate(rows)
-        for name in row.keys() - known
+        for name in sorted(row.keys() - known)
     ]
-    return unknown + faults_of_columns(schema, columns_of(schema, rows))
 
 
 def faults_of_columns(schema: FeatureSchema, columns: FeatureColumns, *, first_row: int = 0) -> list[Fault]:
@@ -57,8 +61,11 @@ def faults_of_one(faults: Iterable[Fault]) -> list[Fault]:
 
 
 def _sayable(feature: Feature, value: object) -> object | None:
-    return value if feature.personal_data == "none" else None
+    """A value that cannot be personal. Text where a number belongs may be anything: a name, one column off."""
+    of_its_kind = isinstance(value, str) if feature.kind == "categorical" else isinstance(value, int | float)
+    return value if feature.personal_data == "none" and of_its_kind else None
 
 
-def _nameable(name: str) -> str:
+def nameable(name: str) -> str:
+    """Write a name that the client chose cut short and stripped of what no field name has."""
     return _UNNAMEABLE.sub("?", name)[:63]

@@ -6,15 +6,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.domain.products import Product
-from app.domain.samples import Design, RowReport, SampleRow, sort_rows
+from app.domain.products import ACCOUNT_RULE, Product
+from app.domain.samples import Design, RowReport, SampleRow, date_faults, sort_rows
 from app.errors import Fault, MixedDesigns
 from app.services import checking
 from app.store import samples as store
 from app.store.database import Transaction
 
 _RULES = {
-    "account": "must be 1 to 100 letters, digits or . _ : - and start with a letter or digit",
+    "account": ACCOUNT_RULE,
     "features": "must be an object",
     "defaulted": "must be true or false",
     "opened_on": "must be a date, YYYY-MM-DD",
@@ -33,7 +33,8 @@ def read_rows(product: Product, raw_rows: Sequence[Any], *, today: date) -> list
             faults += _faults_of_form(fault, position)
         else:
             rows.append(row)
-            faults += _faults_of_dates(row, position, today)
+            broken = date_faults(row.opened_on, row.observed_on, today)
+            faults += [Fault(field, rule, row=position) for field, rule in broken]
     checking.refuse([*faults, *checking.faults_of_rows(product.feature_schema, _features(raw_rows))])
     return rows
 
@@ -68,15 +69,6 @@ def _fault_of_form(kind: str, field: str, position: int) -> Fault:
         known = f"must be an object of {', '.join(_RULES)}"
         return Fault("rows", known if not field else f"{known} and nothing else", row=position)
     return Fault(field, _RULES[field], row=position)
-
-
-def _faults_of_dates(row: SampleRow, position: int, today: date) -> list[Fault]:
-    faults = []
-    if row.observed_on < row.opened_on:
-        faults.append(Fault("observed_on", "must not be before opened_on", row=position))
-    if row.observed_on > today:
-        faults.append(Fault("observed_on", "must not be in the future", row=position))
-    return faults
 
 
 def _features(raw_rows: Sequence[Any]) -> list[dict[str, Any]]:

@@ -1,17 +1,19 @@
 """Scoring: PDs by the version that serves the market, in the ledger before anybody sees them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+from app.domain.schema import FeatureSchema
 from app.domain.scorecard import points_from_pd
 from app.domain.scores import Basis, RecordedScore, Replay, Score
 from app.engine.contract import FeatureColumns
 from app.errors import NoActiveTheta, UnknownAccount, UnknownScore
-from app.services import checking, markets
+from app.services import checking, markets, products
 from app.services.predictors import Predictors
+from app.services.score_batches import ScoreBatch
 from app.store import accounts
 from app.store import scores as store
 from app.store.database import Transaction
@@ -27,29 +29,31 @@ class ScoredRows:
     serving: Serving
     rows: list[ScoreRow]
 
-    def scores(self) -> list[dict[str, Any]]:
-        """Write one ``Score`` a row, as plain values."""
-        basis: Basis = "theta" if self.serving.theta_prime_id is None else "theta_prime"
-        shared = {"pd_low": None, "pd_high": None, "reasons": None, "basis": basis}
-        versions = {
-            "theta_version": self.serving.theta_version,
-            "theta_prime_version": self.serving.theta_prime_version,
+    def columns(self) -> dict[str, list[Any]]:
+        """Write the fields of ``Score`` as one list each, in the order of the rows."""
+        serving, n_rows = self.serving, len(self.rows)
+        basis: Basis = "theta" if serving.theta_prime_id is None else "theta_prime"
+        found: dict[str, list[Any]] = {
+            "id": [row.id for row in self.rows],
+            "product": [self.product] * n_rows,
+            "market": [self.market] * n_rows,
+            "account": [row.account for row in self.rows],
+            "pd": [row.pd for row in self.rows],
+            "pd_low": [None] * n_rows,
+            "pd_high": [None] * n_rows,
+            "reasons": [None] * n_rows,
+            "points": [row.points for row in self.rows],
+            "basis": [basis] * n_rows,
+            "theta_version": [serving.theta_version] * n_rows,
+            "theta_prime_version": [serving.theta_prime_version] * n_rows,
+            "unseen": [row.unseen for row in self.rows],
+            "scored_at": [row.created_at for row in self.rows],
         }
-        return [
-            {
-                "id": row.id,
-                "product": self.product,
-                "market": self.market,
-                "account": row.account,
-                "pd": row.pd,
-                "points": row.points,
-                "unseen": row.unseen,
-                "scored_at": row.created_at,
-                **shared,
-                **versions,
-            }
-            for row in self.rows
-        ]
+        return found
+
+    def records(self) -> list[dict[str, Any]]:
+        """Write one ``Score`` a row, as plain values."""
+        return checking.rows_of(self.columns(), len(self.rows))
 
 
 def score_account(tx: Transaction, predictors: Predictors, product: str, market: str, account: str) -> Score:
@@ -61,7 +65,7 @@ def score_account(tx: Transaction, predictors: Predictors, product: str, market:
     columns = {name: [value] for name, value in found.features.items()}
     scored = _score(tx, predictors, product, market, serving, columns, [account])
     store.insert_score(tx, scored.rows[0])
-    return Score(**scored.scores()[0])
+    return Score(**scored.records()[0])
 
 
 def score_batch(
@@ -69,14 +73,16 @@ def score_batch(
     predictors: Predictors,
     product: str,
     market: str,
-    columns: FeatureColumns,
-    accounts: Sequence[str | None],
+    read: Callable[[FeatureSchema], ScoreBatch],
 ) -> ScoredRows:
-    """Score feature columns that were checked against the product's schema; ``accounts`` names their rows.
+    """Score a batch, which ``read`` reads by the product's schema; all rows or none.
 
-    Raises: UnknownProduct, UnknownMarket, NoActiveTheta.
+    Raises: UnknownProduct, UnknownMarket, NoActiveTheta; what ``read`` raises.
     """
-    scored = _score(tx, predictors, product, market, _get_serving(tx, product, market), columns, accounts)
+    schema = products.get_product(tx, product).feature_schema
+    serving = _get_serving(tx, product, market)
+    batch = read(schema)
+    scored = _score(tx, predictors, product, market, serving, batch.columns, batch.accounts)
     store.copy_scores(tx, scored.rows)
     return scored
 

@@ -30,6 +30,11 @@ def record_activation(
             note=note,
         )
     )
+    notify(tx)
+
+
+def notify(tx: Transaction) -> None:
+    """Wake those who listen, when the transaction commits."""
     tx.execute(select(func.pg_notify(CHANNEL, "")))
 
 

@@ -1,8 +1,9 @@
 """The one way to the database: a pool of connections and the unit of work."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import psycopg
 import sqlalchemy
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import URL, make_url
@@ -50,6 +51,23 @@ class Database:
         with _database_faults(), self._engine.connect() as transaction:
             yield transaction
 
+    @contextmanager
+    def listening(self, channel: str) -> Iterator[Callable[[float], None]]:
+        """Listen on a connection of its own; yields a function that waits for a notice, at most so many seconds."""
+        with _database_faults(), self._engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(f"LISTEN {channel}")
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+
+            def wait(seconds: float) -> None:
+                with _database_faults():
+                    list(driver.notifies(timeout=seconds, stop_after=1))
+
+            try:
+                yield wait
+            finally:
+                connection.invalidate()  # a connection that listens is of no use to others
+
     def close(self) -> None:
         """Close the pool's idle connections."""
         self._engine.dispose()
@@ -69,5 +87,5 @@ def rehearsal(tx: Transaction) -> Iterator[None]:
 def _database_faults() -> Iterator[None]:
     try:
         yield
-    except sqlalchemy.exc.OperationalError as fault:
+    except (sqlalchemy.exc.OperationalError, psycopg.OperationalError) as fault:
         raise DatabaseUnavailable("the database could not do this now; nothing was changed, try again") from fault

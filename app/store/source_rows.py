@@ -9,6 +9,7 @@ import pandas
 from sqlalchemy import func, select
 
 from app.domain.schema import FeatureSchema
+from app.domain.source_data import SourceMarket
 from app.store.copy import copy_rows
 from app.store.database import Transaction
 from app.store.tables import source_rows
@@ -22,12 +23,6 @@ class SourceRow(NamedTuple):
     features: dict[str, Any]
 
 
-class MarketCount(NamedTuple):
-    market: str
-    n_rows: int
-    n_defaults: int
-
-
 def copy_source_rows(tx: Transaction, product_id: int, rows: Iterable[SourceRow]) -> None:
     """Load rows by COPY, in the order given."""
     columns = ("product_id", "market", "defaulted", "opened_on", "observed_on", "features")
@@ -35,11 +30,12 @@ def copy_source_rows(tx: Transaction, product_id: int, rows: Iterable[SourceRow]
     copy_rows(tx, source_rows, columns, records)
 
 
-def count_by_market(tx: Transaction, product_id: int) -> list[MarketCount]:
+def count_by_market(tx: Transaction, product_id: int, *, after: str | None, limit: int) -> list[SourceMarket]:
+    market = source_rows.c.market
     n_defaults = func.count().filter(source_rows.c.defaulted)
-    statement = select(source_rows.c.market, func.count(), n_defaults).where(source_rows.c.product_id == product_id)
-    found = tx.execute(statement.group_by(source_rows.c.market).order_by(source_rows.c.market))
-    return [MarketCount(*row) for row in found]
+    counting = select(market, func.count(), n_defaults).group_by(market).order_by(market).limit(limit)
+    found = tx.execute(counting.where(source_rows.c.product_id == product_id, market > (after or "")))
+    return [SourceMarket(market=row[0], n_rows=row[1], n_defaults=row[2]) for row in found]
 
 
 def load_frame(tx: Transaction, product_id: int, schema: FeatureSchema) -> pandas.DataFrame:

@@ -1,0 +1,66 @@
+"""Scores as bytes: JSON rows or columns, CSV, Arrow stream or Parquet."""
+
+import csv
+import io
+from typing import Any
+
+import pyarrow
+import pyarrow.ipc
+import pyarrow.parquet
+from pydantic_core import to_json
+
+from app.services.scoring import ScoredRows
+
+JSON, CSV = "application/json", "text/csv"
+ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
+
+_ARROW_SCHEMA = pyarrow.schema(
+    {
+        "id": pyarrow.string(),
+        "product": pyarrow.string(),
+        "market": pyarrow.string(),
+        "account": pyarrow.string(),
+        "pd": pyarrow.float64(),
+        "pd_low": pyarrow.float64(),
+        "pd_high": pyarrow.float64(),
+        "reasons": pyarrow.list_(pyarrow.struct({"feature": pyarrow.string(), "points": pyarrow.float64()})),
+        "points": pyarrow.float64(),
+        "basis": pyarrow.string(),
+        "theta_version": pyarrow.int64(),
+        "theta_prime_version": pyarrow.int64(),
+        "unseen": pyarrow.list_(pyarrow.string()),
+        "scored_at": pyarrow.timestamp("us", tz="UTC"),
+    }
+)
+
+
+def write_scores(scored: ScoredRows, media_type: str, *, as_columns: bool) -> bytes:
+    """Write scores in one of the four media types; ``as_columns`` chooses between the two forms of JSON."""
+    if media_type == JSON:
+        return to_json({"columns": scored.columns()} if as_columns else {"scores": scored.records()})
+    if media_type == CSV:
+        return _write_csv(scored.columns())
+    return _write_arrow(scored.columns(), media_type)
+
+
+def _write_csv(columns: dict[str, list[Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    flat = columns | {
+        "unseen": [" ".join(names) for names in columns["unseen"]],
+        "scored_at": [moment.isoformat() for moment in columns["scored_at"]],
+    }
+    writer.writerows(zip(*flat.values(), strict=True))
+    return text.getvalue().encode()
+
+
+def _write_arrow(columns: dict[str, list[Any]], media_type: str) -> bytes:
+    table = pyarrow.table(columns | {"id": [str(score_id) for score_id in columns["id"]]}, schema=_ARROW_SCHEMA)
+    sink = io.BytesIO()
+    if media_type == PARQUET:
+        pyarrow.parquet.write_table(table, sink)
+    else:
+        with pyarrow.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table)
+    return sink.getvalue()
