@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from secrets import token_urlsafe
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel
@@ -91,6 +92,11 @@ class Transport:
         raise AssertionError("the last try has no pause")
 
 
+def at(*steps: object) -> str:
+    """Write the path of something below /v1; steps are quoted, so that no name becomes another path."""
+    return "/v1/" + "/".join(quote(str(step), safe="") for step in steps)
+
+
 def read(answer: httpx.Response, kind: type[Model]) -> Model:
     """Read an answer; fields that a newer service adds are ignored. Raises: ThetaprimeError: it is no such thing."""
     try:
@@ -110,8 +116,15 @@ def _json(body: Json) -> MakeContent:
     if isinstance(body, BaseModel):
         text = body.model_dump_json(exclude_unset=True)
     else:
-        text = json.dumps(body, allow_nan=False, default=_dump)
+        text = _dumps(body)
     return text.encode
+
+
+def _dumps(body: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(body, allow_nan=False, default=_dump)
+    except ValueError as fault:
+        raise ThetaprimeError("A value is NaN or infinite; a missing value is None.", code="invalid_json") from fault
 
 
 def _dump(value: object) -> object:
