@@ -43,7 +43,9 @@ def draw_gains(markets: Sequence[MarketStatus]) -> bytes:
 
 def _draw_frame(axes: Axes) -> None:
     axes.set_title("theta_prime against theta, newest version of each market", color=INK, fontsize=11)
-    axes.set_xlabel("gain in log loss on accounts held out of the adaptation\nnats an account; right of 0: better")
+    axes.set_xlabel(
+        "gain in log loss on accounts held out of the adaptation\nnats an account, with interval; right of 0: better"
+    )
     axes.grid(axis="x", color="#e6e9ee", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -71,9 +73,9 @@ def _draw_gain(axes: Axes, place: int, measured: CrossFittedGain, verdict: str) 
 
 
 def _note(status: MarketStatus) -> str:
-    if status.latest_version is None:
-        return "no version yet"
     serves = f"v{status.active_version}" if status.active_version is not None else status.basis or "nothing"
+    if status.latest_version is None:
+        return f"no version yet; {serves} serves"
     measured = "" if status.cross_fitted is not None else ", not measured"
     return f"v{status.latest_version}: {status.n_defaults} of {status.n_support} defaulted{measured}; {serves} serves"
 

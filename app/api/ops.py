@@ -28,6 +28,7 @@ Limit = Annotated[int, Query(ge=1, le=200, description="markets of a page, or of
 @router.get("/markets", response_model=Page[MarketStatus], responses=PICTURE, summary="See every market at once")
 def list_market_status(
     request: Request,
+    response: Response,
     counter: TheCounter,
     product: OneProduct = None,
     after: AfterName = None,
@@ -41,6 +42,8 @@ def list_market_status(
     chosen = choose_media_type(request.headers.get("accept"), JSON, SVG)
     with counter.database.reading() as tx:
         page = operations.list_market_status(tx, product=product, after=after, limit=limit)
-    if chosen == JSON:
-        return page
-    return Response(draw_gains(page.items), media_type=SVG, headers={"Vary": "Accept", "Cache-Control": "no-store"})
+    headers = {"Vary": "Accept", "Cache-Control": "no-store"}
+    if chosen == SVG:
+        return Response(draw_gains(page.items), media_type=SVG, headers=headers)
+    response.headers.update(headers)
+    return page

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -78,6 +79,17 @@ def test_every_operation_describes_its_errors_and_none_fastapis_own(client: http
             described = operation["responses"]["4XX"]["content"]["application/problem+json"]["schema"]
             assert described == {"$ref": "#/components/schemas/Problem"}, (path, method)
             assert "422" not in operation["responses"]
+
+
+def test_every_tag_of_the_service_is_described(service: FastAPI) -> None:
+    document = service.openapi()
+    used = {tag for operation in operations_of(document) for tag in operation["tags"]}
+    assert {tag["name"] for tag in document["tags"]} == used
+    assert all(operation["summary"] and operation["description"] for operation in operations_of(document))
+
+
+def operations_of(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [operation for operations in document["paths"].values() for operation in operations.values()]
 
 
 def test_page_executes_a_request_without_leaving_home(client: httpx.Client, browser: Browser, tmp_path: Path) -> None:
