@@ -2,9 +2,10 @@
 ARG BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
-# pip reads these two as settings. The index holds torch's CPU build; without it PyPI's build brings gigabytes of CUDA.
+# pip reads these as settings. The index holds torch's CPU build; without it PyPI's build brings gigabytes of CUDA.
 ARG PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 ARG PIP_FIND_LINKS=
+ARG PIP_CERT=
 WORKDIR /source
 RUN python3 -m venv /opt/thetaprime
 COPY requirements.lock ./
@@ -17,7 +18,7 @@ RUN /opt/thetaprime/bin/pip install --no-cache-dir --no-deps --no-build-isolatio
     && /opt/thetaprime/bin/pip uninstall --yes pip
 
 FROM ${BASE_IMAGE}
-RUN useradd --system --uid 10001 --no-create-home --home-dir /tmp thetaprime
+RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin thetaprime
 COPY --from=build /opt/thetaprime /opt/thetaprime
 # The root file system is meant to be mounted read-only; /tmp is the only place that is written to.
 ENV PATH=/opt/thetaprime/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=/tmp/matplotlib
