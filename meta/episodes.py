@@ -74,10 +74,15 @@ class EpisodeSampler:
     level_prior: LevelPrior
     seed: int
 
+    @staticmethod
+    def n_able(markets: Sequence[Market], support: tuple[Design, int]) -> int:
+        """Count the markets that have the rows for such a support and some query rows besides."""
+        return sum(_rows_needed(market, *support) <= 0 for market in markets)
+
     def draw(self, step: int) -> Episode:
         """Draw meta-batch ``step``: x (n_tasks, n_rows, n_features), padded where a market is short of query rows."""
         rng = np.random.default_rng([self.seed, step])
-        design, size = self.supports[rng.integers(len(self.supports))]
+        design, size = self.supports[int(rng.integers(len(self.supports)))]
         able = [m for m in self.markets if _rows_needed(m, design, size) <= 0]
         if not able:
             raise InvalidEpisode(f"no source market has the rows for a {design} support of {size}")

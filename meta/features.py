@@ -42,7 +42,7 @@ class Encoder:
     def n_features(self) -> int:
         """Width of the encoded rows."""
         n_bins = self.edges.shape[1] - 1
-        return len(self.center) * (n_bins + 2) + sum(len(known) + 2 for known in self.categories)
+        return int(len(self.center) * (n_bins + 2)) + sum(len(known) + 2 for known in self.categories)
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float32]:
         """Encode equally long columns to (n_rows, n_features), finite. None and NaN are missing; extra names ignored.
@@ -52,7 +52,7 @@ class Encoder:
         numeric = [self._numbers(c.name, columns) for c in self.columns if c.kind == "numeric"]
         texts = [self._get(c.name, columns) for c in self.columns if c.kind == "categorical"]
         n_rows = len(numeric[0]) if numeric else len(texts[0])
-        parts = [self._encode_numeric(np.stack(numeric, axis=1))] if numeric else []
+        parts: list[NDArray[Any]] = [self._encode_numeric(np.stack(numeric, axis=1))] if numeric else []
         parts += [_one_hot(values, known) for values, known in zip(texts, self.categories, strict=True)]
         encoded = np.concatenate(parts, axis=1, dtype=np.float32)
         if len(encoded) != n_rows:

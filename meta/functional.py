@@ -17,7 +17,7 @@ from meta.types import LabelledRows, LossFn, Params
 class Forward(Protocol):
     """(params, x (..., n_rows, n_features)) -> outputs (..., n_rows, n_outputs)."""
 
-    def __call__(self, params: Params, x: Tensor) -> Tensor: ...
+    def __call__(self, params: Params, x: Tensor, /) -> Tensor: ...
 
 
 StepSizes = float | Mapping[str, Tensor]

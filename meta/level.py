@@ -104,13 +104,14 @@ def _log_likelihoods(logits: FloatArray, y: FloatArray) -> FloatArray:
     """Log likelihood of one market at every level of the grid, relative to its best."""
     moved = logits[:, None] + GRID[None, :]
     curve: FloatArray = (y[:, None] * moved - np.logaddexp(0.0, moved)).sum(axis=0)
-    return curve - curve.max()
+    curve -= curve.max()
+    return curve
 
 
 def _fit_normal(curves: FloatArray, centers: FloatArray, fixed_mean: float | None) -> tuple[float, float]:
     """Maximise the marginal likelihood of level - center ~ Normal(mean, sd) over grids of mean and sd."""
     best, best_score = (0.0, float(SD_GRID[0])), -np.inf
-    for mean in (GRID[30:-30:2] if fixed_mean is None else [fixed_mean]):
+    for mean in GRID[30:-30:2] if fixed_mean is None else [fixed_mean]:
         for sd in SD_GRID:
             z = (GRID[None, :] - centers[:, None] - mean) / sd
             density = np.exp(-0.5 * z**2) / sd

@@ -6,6 +6,7 @@ broadcasts over it, so one definition serves pooled training, batched inner loop
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -51,7 +52,7 @@ class Mlp:
     def init(self, generator: torch.Generator) -> Params:
         sizes = (self.n_inputs, *self.widths, self.n_outputs)
         params: Params = {}
-        for layer, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             params[f"w{layer}"] = _normal((fan_in, fan_out), math.sqrt(2.0 / fan_in), generator)
             params[f"b{layer}"] = torch.zeros(fan_out)
         return params
@@ -84,20 +85,15 @@ class Ensemble:
     n_inputs: int
     widths: tuple[int, ...]
     n_members: int
-    input_scaling: bool = True
 
     def init(self, generator: torch.Generator) -> Params:
         k = self.n_members
-        params: Params = {}
-        if self.input_scaling:
-            params["r"] = _signs((k, self.n_inputs), generator)
+        params: Params = {"r": _signs((k, self.n_inputs), generator)}
         sizes = (self.n_inputs, *self.widths)
-        for layer, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             bound = 1.0 / math.sqrt(fan_in)
             params[f"w{layer}"] = _uniform((fan_in, fan_out), bound, generator)
             params[f"s{layer}"] = torch.ones(k, fan_out)
-            if layer == 0 and not self.input_scaling:
-                params["s0"] = _signs((k, fan_out), generator)
             params[f"b{layer}"] = _uniform((k, fan_out), bound, generator)
         bound = 1.0 / math.sqrt(self.widths[-1])
         params["head_w"] = _uniform((k, self.widths[-1]), bound, generator)
@@ -113,13 +109,11 @@ class Ensemble:
 
     def _body(self, params: Params, x: Tensor, dropout: float, generator: torch.Generator | None) -> Tensor:
         """Last hidden layer, (..., n_rows, n_members, width)."""
-        hidden = x.unsqueeze(-2)
-        if self.input_scaling:
-            hidden = hidden * params["r"].unsqueeze(-3)
+        hidden = x.unsqueeze(-2) * params["r"].unsqueeze(-3)
         for layer in range(len(self.widths)):
             w, s, b = params[f"w{layer}"], params[f"s{layer}"], params[f"b{layer}"]
             flat = hidden.flatten(-3, -2) @ w
-            mixed = flat.unflatten(-2, hidden.shape[-3:-1])
+            mixed = flat.reshape(*flat.shape[:-2], *hidden.shape[-3:-1], flat.shape[-1])
             hidden = F.relu(mixed * s.unsqueeze(-3) + b.unsqueeze(-3))
             if dropout:
                 kept = torch.rand(hidden.shape, generator=generator, device=hidden.device) >= dropout

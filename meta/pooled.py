@@ -86,5 +86,5 @@ class PooledRows:
 @torch.no_grad()
 def predict_logits(network: Ensemble, params: Params, x: Tensor, rows_at_once: int = 4096) -> Tensor:
     """Predict a pooled table's logits (n_rows,) in pieces, to bound memory."""
-    pieces = [network.readout(network.forward(params, piece)) for piece in x.split(rows_at_once)]
+    pieces = [network.readout(network.forward(params, piece)) for piece in torch.split(x, rows_at_once)]
     return torch.cat(pieces) if pieces else x.new_zeros(0)

@@ -21,9 +21,10 @@ Validate = Callable[[Params], float]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast: ``n_steps`` of AdamW at ``lr``, decayed by half a cosine to a tenth, after ``warmup`` steps of rising.
+    """How long and how fast: ``n_steps`` of AdamW at ``lr``, decayed by half a cosine to a tenth after ``warmup``.
 
-    ``validate_every`` steps the validation loss is taken; after ``patience`` takes without a new best it stops early.
+    Every ``validate_every`` steps the validation loss is taken; after ``patience`` takes without a new best the run
+    stops. ``stop_at`` ends it at a given step without changing the decay.
     """
 
     n_steps: int
@@ -33,12 +34,17 @@ class Schedule:
     patience: int = 6
     clip_norm: float = 10.0
     warmup: int = 0
+    stop_at: int | None = None
 
     def __post_init__(self) -> None:
         if self.n_steps < 0 or self.validate_every < 1 or self.patience < 1:
             raise InvalidRecipe("n_steps must be >= 0, validate_every and patience >= 1")
         if not self.lr > 0:
             raise InvalidRecipe(f"lr must be positive, got {self.lr}")
+
+    @property
+    def last_step(self) -> int:
+        return self.n_steps if self.stop_at is None else min(self.stop_at, self.n_steps)
 
     def lr_at(self, step: int) -> float:
         warm = min(1.0, (step + 1) / (self.warmup + 1))
@@ -89,17 +95,19 @@ def train(
     ``on_step`` is called after every step with a state that may be saved and handed in again.
     Raises:  TrainingDiverged: the loss or a gradient became NaN or infinite.
     """
-    validation_loss = None if math.isinf(state.best_loss) else state.best_loss
-    while state.step < schedule.n_steps and not state.done:
+    if validate is not None and state.step == 0:
+        _keep_best(state, validate(state.theta), schedule.patience)
+    validation_loss = None if validate is None else state.best_loss
+    while state.step < schedule.last_step and not state.done:
         loss, gradient = gradient_at(state.theta, state.step)
         _adamw_step(state, gradient, float(loss), schedule)
         state.step += 1
         if validate is None:
             state.best, state.best_step = state.theta, state.step
-        elif state.step % schedule.validate_every == 0 or state.step == schedule.n_steps:
+        elif state.step % schedule.validate_every == 0 or state.step == schedule.last_step:
             validation_loss = validate(state.theta)
             _keep_best(state, validation_loss, schedule.patience)
-        on_step(StepReport(state.step, schedule.n_steps, float(loss), validation_loss), state)
+        on_step(StepReport(state.step, schedule.last_step, float(loss), validation_loss), state)
     state.done = True
     return state
 
@@ -125,7 +133,7 @@ def _adamw_step(state: TrainerState, gradient: Params, loss: float, schedule: Sc
     theta = [state.theta[name].clone() for name in names]
     first = [state.first_moment[name] for name in names]
     second = [state.second_moment[name] for name in names]
-    grads = torch._foreach_mul(grads, scale)
+    grads = list(torch._foreach_mul(grads, scale))
     torch._foreach_lerp_(first, grads, 0.1)
     torch._foreach_mul_(second, 0.999)
     torch._foreach_addcmul_(second, grads, grads, 0.001)

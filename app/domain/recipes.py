@@ -16,11 +16,13 @@ class ThetaRecipe(Noun):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     inner_steps: Annotated[int, Field(ge=1, le=20)] = 3
     inner_lr: Annotated[float, Field(gt=0, le=10)] = 0.05
-    pooled_steps: Annotated[int, Field(ge=0, le=100_000)] = 1200
-    outer_steps: Annotated[int, Field(ge=0, le=100_000)] = 120
+    n_folds: Annotated[int, Field(ge=2, le=20)] = Field(3, description="of source markets, each held out once")
+    pooled_steps: Annotated[int, Field(ge=1, le=100_000)] = 800
+    pooled_lr: Annotated[float, Field(gt=0, le=1)] = 5e-3
+    outer_steps: Annotated[int, Field(ge=0, le=100_000)] = 60
     outer_lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    meta_batch: Annotated[int, Field(ge=1, le=256)] = 16
-    n_members: Annotated[int, Field(ge=1, le=64)] = 16
+    meta_batch: Annotated[int, Field(ge=1, le=256)] = 8
+    n_members: Annotated[int, Field(ge=1, le=64)] = 8
     width: Annotated[int, Field(ge=4, le=1024)] = 64
     device: Literal["cpu", "cuda"] = "cpu"
     compile: bool = Field(False, description="use torch.compile; pays only in long trainings")

@@ -13,6 +13,8 @@ from meta.types import LossFn
 
 Build = Callable[[Network, LossFn, float, int], Learner]
 
+__all__ = ["REGISTRY", "Learner", "build_learner"]
+
 REGISTRY: dict[str, Build] = {
     "maml": Maml,
     "fomaml": lambda network, loss_fn, inner_lr, inner_steps: Maml(network, loss_fn, inner_lr, inner_steps, True),

@@ -35,7 +35,10 @@ class GradientBased(ABC):
         return theta
 
     def init(self, generator: torch.Generator) -> Params:
-        return self.network.init(generator)
+        return self.start_from(self.network.init(generator))
+
+    def start_from(self, weights: Params) -> Params:
+        return weights
 
     def at_rest(self, theta: Params) -> Params:
         return self.network_part(theta)

@@ -25,11 +25,7 @@ class MetaSgd(GradientBased):
 
     by_evidence: bool = False
 
-    def init(self, generator: torch.Generator) -> Params:
-        return self.start_from(self.network.init(generator))
-
     def start_from(self, weights: Params) -> Params:
-        """Put step sizes beside weights that were learned otherwise."""
         theta = {f"net.{name}": value for name, value in weights.items()}
         theta |= {f"lr.{name}": torch.full_like(value, self.inner_lr) for name, value in weights.items()}
         if self.by_evidence:

@@ -27,6 +27,10 @@ class Learner(Protocol):
         """Draw a theta to start from."""
         ...
 
+    def start_from(self, weights: Params) -> Params:
+        """Make a theta from network weights that were learned otherwise (on pooled rows, say)."""
+        ...
+
     def at_rest(self, theta: Params) -> Params:
         """Give the theta_prime that has seen nothing; no task dimension, the same tensors as in theta."""
         ...

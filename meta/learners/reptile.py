@@ -1,8 +1,8 @@
 """Reptile: move theta towards where each task's own training ends; no query set, no second derivative.
 
 Source: Nichol, Achiam, Schulman 2018, arXiv:1803.02999, Algorithm 2 (batched) with the serial inner loop of
-plain SGD. The returned gradient is theta - mean of the adapted weights, divided by alpha times the number of steps, the form that its
-section 3.5 hands to Adam. Deviations: none.
+plain SGD. The returned gradient is theta minus the mean of the adapted weights, divided by alpha times the number
+of steps: the form that an adaptive outer optimiser takes. Deviations: none.
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,56 @@
+"""Source rows of mature markets -> a trained theta."""
+
+import pandas
+import torch
+
+from app.domain.recipes import ThetaRecipe
+from app.domain.schema import FeatureSchema
+from app.engine.columns import columns_of
+from app.engine.contract import Artifact, CheckpointStore, OnProgress, ProgressEvent, TrainedTheta
+from meta.checkpoint import sha256
+from meta.meta_training import MetaTraining, SourceTable, TrainingSettings
+from meta.progress import Progress
+from meta.thetas import LearnerSettings
+
+
+def train_theta(
+    schema: FeatureSchema,
+    source: pandas.DataFrame,
+    recipe: ThetaRecipe,
+    *,
+    on_progress: OnProgress,
+    checkpoints: CheckpointStore | None = None,
+) -> TrainedTheta:
+    """Learn a theta; equal rows, recipe and seed give equal bytes, interrupted or not.
+
+    source: columns ``row_id`` (int), ``market`` (str), ``defaulted`` (bool) and one per feature, None or NaN = missing.
+    Raises:  InvalidEpisode, InvalidColumns, InvalidRecipe: the rows or settings cannot teach; TrainingDiverged.
+    """
+    table = SourceTable.from_frame(columns_of(schema), source)
+    training = MetaTraining(schema.sha256(), table, settings_of(recipe))
+
+    def tell(progress: Progress) -> None:
+        on_progress(ProgressEvent(**vars(progress)))
+
+    theta, report = training.run(tell, checkpoints)
+    weights = theta.pack()
+    return TrainedTheta(Artifact(weights, sha256(weights)), report | {"torch": torch.__version__})
+
+
+def settings_of(recipe: ThetaRecipe) -> TrainingSettings:
+    """Translate a recipe of the API into settings of ``meta``."""
+    learner = LearnerSettings(
+        recipe.learner, recipe.inner_lr, recipe.inner_steps, recipe.n_members, (recipe.width, recipe.width)
+    )
+    return TrainingSettings(
+        learner,
+        seed=recipe.seed,
+        pooled_steps=recipe.pooled_steps,
+        pooled_lr=recipe.pooled_lr,
+        outer_steps=recipe.outer_steps,
+        outer_lr=recipe.outer_lr,
+        meta_batch=recipe.meta_batch,
+        n_folds=recipe.n_folds,
+        device=recipe.device,
+        compile=recipe.compile,
+    )

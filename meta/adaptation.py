@@ -1,0 +1,142 @@
+"""theta and a market's labelled rows -> theta_prime: level first, then ranking as far as the evidence carries.
+
+1. The level that the rows suggest, given theta's own ranking and the prior over markets.
+2. The learner's inner loop with that level as offset: it moves the ranking only.
+3. The share of the move that the number of defaults deserves (``meta.strength``).
+4. The level again, given the adapted ranking.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from meta.episodes import Design, stack
+from meta.errors import InvalidEpisode
+from meta.learners import Learner
+from meta.level import LevelPrior, fit_level, level_deviation, prior_correction
+from meta.strength import shrink
+from meta.thetas import Theta, with_level
+from meta.types import LabelledRows, Params
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DeclaredRate:
+    """A market's declared default rate: value and 90 % range, shares in (0, 1)."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class MarketRows:
+    """One market's labelled rows, encoded.
+
+    Shapes:  x (n_rows, n_features) float32; y (n_rows,), 1.0 = default.
+    """
+
+    x: NDArray[np.float32]
+    y: FloatArray
+    design: Design
+    declared: DeclaredRate | None = None
+
+    def __post_init__(self) -> None:
+        if self.x.ndim != 2 or self.y.shape != (len(self.x),):
+            raise InvalidEpisode(f"expected x (n_rows, n_features) and y (n_rows,), got {self.x.shape}, {self.y.shape}")
+        if self.design == "case_control" and self.declared is None:
+            raise InvalidEpisode("a label-selected support needs a declared base rate: its own rate says nothing")
+
+    @property
+    def correction(self) -> float:
+        """Logit by which these rows overstate risk because of how they were selected."""
+        if self.design == "random" or self.declared is None:
+            return 0.0
+        return prior_correction(float(self.y.mean()), self.declared.value)
+
+    def without(self, rows: NDArray[np.int64]) -> "MarketRows":
+        """Leave rows out; the selection correction stays that of the rows that remain."""
+        kept = np.setdiff1d(np.arange(len(self.y)), rows)
+        return MarketRows(self.x[kept], self.y[kept], self.design, self.declared)
+
+
+@dataclass(frozen=True)
+class AdaptedMarket:
+    """A theta_prime (network weights and ``level``) and how it came about.
+
+    share: kept share of the learner's move, 0 to 1; level, level_sd: posterior of the level, in logits.
+    """
+
+    theta_prime: Params
+    share: float
+    level: float
+    level_sd: float
+
+
+def adapt_markets(
+    theta: Theta,
+    markets: Sequence[MarketRows],
+    *,
+    inner_steps: int | None = None,
+    minimum_defaults: int = 5,
+    shares: Sequence[float] | None = None,
+) -> list[AdaptedMarket]:
+    """Adapt many markets (or parts of one) in one batch; each result depends on its own rows alone.
+
+    Args:    inner_steps: overrides the trained number, 0 leaves the ranking alone; shares: overrides theta's strength.
+    """
+    learner = theta.learner(inner_steps)
+    at_rest = learner.at_rest(theta.params)
+    priors = [_prior(theta.level_prior, market) for market in markets]
+    kept = [
+        theta.strength.at(market.y.sum(), minimum_defaults) if shares is None else shares[i]
+        for i, market in enumerate(markets)
+    ]
+    if inner_steps == 0:
+        kept = [0.0] * len(markets)
+    moving = [i for i, share in enumerate(kept) if share > 0 and len(markets[i].y)]
+    weights = [at_rest] * len(markets)
+    if moving:
+        support = _support(learner, at_rest, [markets[i] for i in moving], [priors[i] for i in moving])
+        adapted = shrink(at_rest, learner.adapt(theta.params, support), torch.tensor([kept[i] for i in moving]))
+        for place, i in enumerate(moving):
+            weights[i] = {name: value[place].contiguous() for name, value in adapted.items()}
+    return [
+        _settle_level(learner, w, market, prior, share)
+        for w, market, prior, share in zip(weights, markets, priors, kept, strict=True)
+    ]
+
+
+@torch.no_grad()
+def market_logits(learner: Learner, weights: Params, x: NDArray[np.float32]) -> FloatArray:
+    """Logits (n_rows,) of network weights without level, in float64."""
+    network = {name: value for name, value in weights.items() if name != "level"}
+    return learner.predict(network, torch.from_numpy(x)).double().numpy()
+
+
+def _prior(prior: LevelPrior, market: MarketRows) -> LevelPrior:
+    if market.declared is None:
+        return prior
+    return prior.given_base_rate(market.declared.value, market.declared.low, market.declared.high)
+
+
+def _support(
+    learner: Learner, at_rest: Params, markets: Sequence[MarketRows], priors: Sequence[LevelPrior]
+) -> LabelledRows:
+    offsets = []
+    for market, prior in zip(markets, priors, strict=True):
+        logits = market_logits(learner, at_rest, market.x) + market.correction
+        offsets.append(fit_level(logits, market.y, prior.mean, prior.sd) + market.correction)
+    return stack([(market.x, market.y) for market in markets], offsets)
+
+
+def _settle_level(
+    learner: Learner, weights: Params, market: MarketRows, prior: LevelPrior, share: float
+) -> AdaptedMarket:
+    logits = market_logits(learner, weights, market.x) + market.correction if len(market.y) else np.zeros(0)
+    level = fit_level(logits, market.y, prior.mean, prior.sd)
+    return AdaptedMarket(with_level(weights, level), share, level, level_deviation(logits, market.y, level, prior.sd))

@@ -1,0 +1,328 @@
+"""Meta-training for credit: source rows of mature markets -> theta, and what it is worth on markets it has not seen.
+
+Source markets are split into folds. For each fold a theta is learned on the other folds (pooled rows first, then
+episodes), stopped early on the fold's own markets, and adapted to them: that tells how long to train, how levels
+spread and how much of an adaptation to keep (``meta.validation``). The final theta is then learned on every source
+market with those settings.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas
+import torch
+from numpy.typing import NDArray
+
+from meta.checkpoint import sha256
+from meta.episodes import Design, EpisodeSampler, Market
+from meta.errors import InvalidEpisode, InvalidRecipe
+from meta.features import Encoder, fit_encoder
+from meta.learners import Learner
+from meta.learners.protocol import OuterGradient
+from meta.level import LevelPrior, logit
+from meta.losses import binary_cross_entropy
+from meta.pooled import AbsenceTeacher, PooledRows, predict_logits
+from meta.progress import Ledger, Progress
+from meta.stages import StageRunner, StageStore
+from meta.strength import Strength
+from meta.thetas import LearnerSettings, Theta
+from meta.trainer import Schedule
+from meta.types import Column, Params
+from meta.validation import FoldMarkets, Lessons, learn_from_folds
+
+MIN_MARKET_ROWS = 30
+TRAINING_SUPPORTS: tuple[tuple[Design, int], ...] = (
+    ("random", 20),
+    ("random", 50),
+    ("random", 100),
+    ("case_control", 5),
+    ("case_control", 12),
+    ("case_control", 25),
+)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of one meta-training; steps are upper bounds, shortened by early stopping on held-out markets."""
+
+    learner: LearnerSettings
+    seed: int = 0
+    n_folds: int = 3
+    pooled_steps: int = 800
+    pooled_lr: float = 5e-3
+    batch_size: int = 512
+    dropout: float = 0.1
+    outer_steps: int = 60
+    outer_lr: float = 1e-3
+    meta_batch: int = 8
+    n_query: int = 64
+    device: str = "cpu"
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.n_folds < 2:
+            raise InvalidRecipe(f"n_folds must be at least 2, got {self.n_folds}")
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise InvalidRecipe(f"device {self.device!r} was asked for, but this machine has no CUDA device")
+
+    @property
+    def pooled_schedule(self) -> Schedule:
+        return Schedule(self.pooled_steps, self.pooled_lr, weight_decay=0.01, validate_every=50, patience=5, warmup=50)
+
+    @property
+    def episodes_schedule(self) -> Schedule:
+        return Schedule(self.outer_steps, self.outer_lr, validate_every=20, patience=3, warmup=5)
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """Encoded source rows of all markets.
+
+    Shapes:  x (n_rows, n_features) float32; y (n_rows,) 0/1; market (n_rows,) names; row_id (n_rows,).
+    """
+
+    encoder: Encoder
+    x: NDArray[np.float32]
+    y: NDArray[np.float64]
+    market: NDArray[np.str_]
+    row_id: NDArray[np.int64]
+
+    @classmethod
+    def from_frame(cls, columns: Sequence[Column], source: pandas.DataFrame) -> "SourceTable":
+        """Fit the encoder and encode ``source``: columns row_id, market, defaulted and one per feature.
+
+        Raises:  InvalidEpisode: the rows cannot teach (one class only, or too few markets of 30 rows).
+        """
+        y = source["defaulted"].to_numpy(dtype=np.float64)
+        if len(np.unique(y)) < 2:
+            raise InvalidEpisode("source rows must hold both defaulters and goods")
+        encoder = fit_encoder(columns, source)
+        x = encoder.encode({c.name: column_values(c, source[c.name]) for c in columns})
+        return cls(encoder, x, y, source["market"].to_numpy(dtype=str), source["row_id"].to_numpy(dtype=np.int64))
+
+    def rows_of(self, names: Sequence[str]) -> NDArray[np.bool_]:
+        return np.isin(self.market, list(names))
+
+    def markets(self, names: Sequence[str], logits: NDArray[np.float64]) -> list[Market]:
+        """Cut the table into markets; ``logits`` (n_rows,) are theta's at rest."""
+        return [
+            Market(name, self.x[rows], self.y[rows], logits[rows]) for name in names for rows in [self.market == name]
+        ]
+
+
+def column_values(column: Column, values: pandas.Series) -> Sequence[Any]:
+    """One frame column as the encoder wants it: floats with NaN, or strings with None."""
+    if column.kind == "numeric":
+        floats: NDArray[np.float64] = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        return floats  # type: ignore[return-value]  # an array is a sequence in all but name
+    return [None if pandas.isna(v) else str(v) for v in values]
+
+
+def assign_folds(table: SourceTable, n_folds: int, seed: int) -> list[list[str]]:
+    """Deal markets of at least 30 rows into folds of about equal numbers of rows, by a seeded shuffle.
+
+    Raises:  InvalidEpisode: fewer than two markets a fold.
+    """
+    names, counts = np.unique(table.market, return_counts=True)
+    usable = [str(name) for name, n in zip(names, counts, strict=True) if n >= MIN_MARKET_ROWS]
+    if len(usable) < 2 * n_folds:
+        raise InvalidEpisode(
+            f"meta-training needs at least {2 * n_folds} source markets of {MIN_MARKET_ROWS} rows, found {len(usable)}"
+        )
+    size = dict(zip(names.tolist(), counts.tolist(), strict=True))
+    order = [usable[i] for i in np.random.default_rng(seed).permutation(len(usable))]
+    folds: list[list[str]] = [[] for _ in range(n_folds)]
+    for name in order:
+        min(folds, key=lambda fold: sum(size[m] for m in fold)).append(name)
+    return folds
+
+
+class MetaTraining:
+    """One meta-training run, resumable at every saved step."""
+
+    def __init__(self, schema_sha256: str, table: SourceTable, settings: TrainingSettings) -> None:
+        self.schema_sha256 = schema_sha256
+        self.table = table
+        self.settings = settings
+        self.device = torch.device(settings.device)
+        self.network = settings.learner.network(table.encoder.n_features)
+        self.learner: Learner = settings.learner.build(table.encoder.n_features)
+        self.folds = assign_folds(table, settings.n_folds, settings.seed)
+
+    def run(
+        self, on_progress: Callable[[Progress], None], store: StageStore | None = None
+    ) -> tuple[Theta, dict[str, Any]]:
+        """Train; the same seed gives the same theta, resumed or not.
+
+        Raises:  TrainingDiverged, InvalidEpisode.
+        """
+        ledger = Ledger(self._planned_steps(), on_progress)
+        stages = StageRunner(store, self._fingerprint(), ledger)
+        everyone = [name for fold in self.folds for name in fold]
+        fitted = []
+        for number, fold in enumerate(self.folds):
+            mature = [name for name in everyone if name not in fold]
+            fitted.append(self._learn(stages, f"fold {number + 1} of {len(self.folds)}", mature, fold))
+        lessons = self._lessons(ledger, [params for params, _ in fitted])
+        stops = [int(np.mean([steps[i] for _, steps in fitted])) for i in range(2)]
+        params, _ = self._learn(stages, "all markets", everyone, (), stops)
+        report = self._report(lessons, stops)
+        return self._theta(params, lessons), report
+
+    def _learn(
+        self, stages: StageRunner, name: str, mature: Sequence[str], held_out: Sequence[str], stops: Sequence[int] = ()
+    ) -> tuple[Params, tuple[int, int]]:
+        """Learn a theta on ``mature`` markets; returns it with the best step of each stage."""
+        pooled, pooled_step = self._pooled_stage(stages, name, mature, held_out, stops[0] if stops else None)
+        logits = self.logits_at_rest(pooled)
+        start = self.learner.start_from(pooled)
+        sampler = self._sampler(mature, logits)
+        validate = self._episode_validation(held_out, logits) if held_out else None
+        params, episode_step = stages.run(
+            f"{name}: episodes",
+            start,
+            self._gradient_of_episodes(sampler),
+            self._stopped(self.settings.episodes_schedule, stops[1] if stops else None),
+            validate,
+        )
+        return params, (pooled_step, episode_step)
+
+    def _pooled_stage(
+        self, stages: StageRunner, name: str, mature: Sequence[str], held_out: Sequence[str], stop: int | None
+    ) -> tuple[Params, int]:
+        rows = self.table.rows_of(mature)
+        x, y = torch.from_numpy(self.table.x[rows]), torch.from_numpy(self.table.y[rows]).float()
+        owner, absent = (
+            torch.from_numpy(a) for a in (self.table.encoder.column_of_slot, self.table.encoder.absence_slots)
+        )
+        pooled = PooledRows(
+            x,
+            y,
+            self.network,
+            AbsenceTeacher.from_rows(x, owner, absent),
+            min(self.settings.batch_size, len(x)),
+            self.settings.dropout,
+            self.settings.seed,
+            self.device,
+        )
+        start = self.network.init(torch.Generator().manual_seed(self.settings.seed))
+        start["head_b"] += logit(float(np.clip(y.mean(), 1e-3, 1 - 1e-3)))
+        start = {n: v.to(self.device) for n, v in start.items()}
+        validate = self._pooled_validation(held_out) if held_out else None
+        schedule = self._stopped(self.settings.pooled_schedule, stop)
+        return stages.run(f"{name}: pooled rows", start, pooled.gradient_at, schedule, validate)
+
+    def _pooled_validation(self, held_out: Sequence[str]) -> Callable[[Params], float]:
+        rows = np.flatnonzero(self.table.rows_of(held_out))
+        if len(rows) > 6000:
+            rows = np.sort(np.random.default_rng(self.settings.seed).choice(rows, 6000, replace=False))
+        x = torch.from_numpy(self.table.x[rows]).to(self.device)
+        y = torch.from_numpy(self.table.y[rows]).float().to(self.device)
+
+        def validate(weights: Params) -> float:
+            logits = predict_logits(self.network, weights, x)
+            return float(torch.nn.functional.binary_cross_entropy_with_logits(logits, y))
+
+        return validate
+
+    def _sampler(self, names: Sequence[str], logits: NDArray[np.float64]) -> EpisodeSampler:
+        markets = self.table.markets(names, logits)
+        rate = float(np.concatenate([m.y for m in markets]).mean())
+        able = [s for s in TRAINING_SUPPORTS if EpisodeSampler.n_able(markets, s) >= 2]
+        if not able:
+            raise InvalidEpisode("no two source markets have the rows for a support of 20 accounts")
+        return EpisodeSampler(
+            markets,
+            able,
+            self.settings.meta_batch,
+            self.settings.n_query,
+            LevelPrior(base_rate=rate),
+            self.settings.seed,
+        )
+
+    def _gradient_of_episodes(self, sampler: EpisodeSampler) -> Callable[[Params, int], OuterGradient]:
+        outer_grad = torch.compile(self.learner.outer_grad) if self.settings.compile else self.learner.outer_grad
+
+        def gradient_at(theta: Params, step: int) -> OuterGradient:
+            found: OuterGradient = outer_grad(theta, sampler.draw(step).to(self.device))
+            return found
+
+        return gradient_at
+
+    def _episode_validation(self, held_out: Sequence[str], logits: NDArray[np.float64]) -> Callable[[Params], float]:
+        sampler = self._sampler(held_out, logits)
+        episodes = [sampler.draw(10**6 + i).to(self.device) for i in range(4)]
+
+        def validate(theta: Params) -> float:
+            losses = []
+            for episode in episodes:
+                fast = self.learner.adapt(theta, episode.support)
+                with torch.no_grad():
+                    outputs = self.learner.predict(fast, episode.query.x) + episode.query.offset
+                    query = episode.query
+                    losses.append(float(binary_cross_entropy(outputs.unsqueeze(-1), query.y, query.mask).mean()))
+            return float(np.mean(losses))
+
+        return validate
+
+    def _lessons(self, ledger: Ledger, fold_params: Sequence[Params]) -> Lessons:
+        ledger.announce("leave-markets-out table")
+        folds = []
+        for names, params in zip(self.folds, fold_params, strict=True):
+            params = {n: v.cpu() for n, v in params.items()}
+            logits = self.logits_at_rest(self.learner.at_rest(params))
+            folds.append(FoldMarkets(self._theta_of(params, LevelPrior()), self.table.markets(names, logits)))
+        return learn_from_folds(folds, self.settings.seed)
+
+    def logits_at_rest(self, weights: Params) -> NDArray[np.float64]:
+        """Logits of every source row under network weights, (n_rows,)."""
+        x = torch.from_numpy(self.table.x).to(self.device)
+        weights = {n: v.to(self.device) for n, v in weights.items()}
+        found: NDArray[np.float64] = predict_logits(self.network, weights, x).double().cpu().numpy()
+        return found
+
+    def _theta(self, params: Params, lessons: Lessons) -> Theta:
+        theta = self._theta_of({n: v.cpu() for n, v in params.items()}, lessons.level_prior)
+        return Theta(
+            theta.schema_sha256,
+            theta.settings,
+            theta.encoder,
+            theta.params,
+            lessons.level_prior,
+            lessons.strength,
+            self._reference_rows(),
+        )
+
+    def _theta_of(self, params: Params, prior: LevelPrior) -> Theta:
+        return Theta(self.schema_sha256, self.settings.learner, self.table.encoder, params, prior, Strength((), ()))
+
+    def _reference_rows(self, at_most: int = 400) -> tuple[int, ...]:
+        """Ids of goods, spread evenly over markets, that can complete a support of defaulters alone."""
+        rng = np.random.default_rng(self.settings.seed)
+        goods = np.flatnonzero(self.table.y == 0)
+        chosen = rng.choice(goods, min(at_most, len(goods)), replace=False)
+        return tuple(int(i) for i in np.sort(self.table.row_id[chosen]))
+
+    @staticmethod
+    def _stopped(schedule: Schedule, stop: int | None) -> Schedule:
+        return schedule if stop is None else replace(schedule, stop_at=stop)
+
+    def _planned_steps(self) -> dict[str, int]:
+        runs = len(self.folds) + 1
+        return {"pooled rows": runs * self.settings.pooled_steps, "episodes": runs * self.settings.outer_steps}
+
+    def _fingerprint(self) -> dict[str, Any]:
+        content = sha256(self.table.x.tobytes() + self.table.y.tobytes())
+        return {"settings": asdict(self.settings), "schema": self.schema_sha256, "rows": content}
+
+    def _report(self, lessons: Lessons, stops: Sequence[int]) -> dict[str, Any]:
+        return {
+            "n_rows": len(self.table.y),
+            "n_defaults": int(self.table.y.sum()),
+            "n_markets": len(np.unique(self.table.market)),
+            "pooled_steps": stops[0],
+            "outer_steps": stops[1],
+            **lessons.report,
+        }

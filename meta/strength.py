@@ -1,0 +1,57 @@
+"""How much of an adaptation to keep: learned on held-out source markets, by the number of defaults in the support.
+
+A step that suits 100 defaults harms at 5. The learner's move from theta is therefore multiplied by a share between
+0 and 1 that was best for other markets at the same number of defaults; 0, no move at all, is among the candidates.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from meta.types import Params
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Strength:
+    """Shares by number of defaults: ``share[i]`` holds from ``n_defaults[i]`` on, linear between, 0 below the first."""
+
+    n_defaults: tuple[float, ...]
+    share: tuple[float, ...]
+
+    def at(self, n_defaults: float, minimum: int = 5) -> float:
+        """Share of the move to keep; under ``minimum`` defaults the ranking stays theta's."""
+        if n_defaults < minimum or not self.n_defaults:
+            return 0.0
+        return float(np.interp(n_defaults, self.n_defaults, self.share))
+
+
+def shrink(at_rest: Params, adapted: Params, shares: Tensor) -> Params:
+    """Keep ``shares`` (n_tasks,) of each task's move: adapted has a leading n_tasks, at_rest has none.
+
+    A share of 0 gives theta's own bits back.
+    """
+    return {
+        name: rest + shares.reshape(-1, *[1] * rest.dim()) * (adapted[name] - rest) for name, rest in at_rest.items()
+    }
+
+
+def learn_strength(losses: Mapping[int, Sequence[NDArray[np.float64]]]) -> Strength:
+    """Choose the shares: ``losses[n_defaults]`` lists, per held-out market, its mean loss at each of SHARES.
+
+    The best mean wins, if it beats no move at all by more than its own standard error over markets; shares never fall
+    as defaults grow, since more evidence cannot deserve less trust.
+    """
+    counts = sorted(losses)
+    chosen: list[float] = []
+    for n_defaults in counts:
+        table = np.stack(losses[n_defaults])
+        gain = table[:, :1] - table
+        error = gain.std(axis=0, ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.full(len(SHARES), np.inf)
+        worth = np.where(gain.mean(axis=0) > error, gain.mean(axis=0), 0.0)
+        chosen.append(max(SHARES[int(worth.argmax())], chosen[-1] if chosen else 0.0))
+    return Strength(tuple(float(n) for n in counts), tuple(chosen))

@@ -1,0 +1,184 @@
+"""What held-out source markets teach about theta: the spread of levels, the strength of adaptation, the gain to expect.
+
+Every source market is held out once: its fold's theta has never seen it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meta.adaptation import DeclaredRate, MarketRows, adapt_markets, market_logits
+from meta.episodes import Design, EpisodeSampler, Market, draw_support
+from meta.level import LevelPrior, fit_level, learn_level_prior
+from meta.metrics import auc, log_loss
+from meta.strength import SHARES, Strength, learn_strength
+from meta.thetas import Theta
+
+FloatArray = NDArray[np.float64]
+SUPPORTS: tuple[tuple[Design, int], ...] = (
+    ("random", 20),
+    ("random", 50),
+    ("random", 100),
+    ("random", 200),
+    ("case_control", 5),
+    ("case_control", 12),
+    ("case_control", 25),
+    ("case_control", 50),
+)
+STRENGTH_AT = (5, 12, 25, 50)
+MAX_MARKETS = 60
+MAX_QUERY = 400
+HARM = 0.002  # log loss
+
+
+@dataclass(frozen=True)
+class FoldMarkets:
+    """A fold's theta and the markets that it has not seen."""
+
+    theta: Theta
+    markets: Sequence[Market]
+
+
+@dataclass(frozen=True)
+class Lessons:
+    level_prior: LevelPrior
+    strength: Strength
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One support drawn from one held-out market.
+
+    at_rest: query log loss of theta; losses (n_shares,): of theta_prime when that share of the move is kept.
+    """
+
+    market: str
+    support: tuple[Design, int]
+    n_support: int
+    n_defaults: int
+    at_rest: float
+    losses: FloatArray
+
+
+def learn_from_folds(folds: Sequence[FoldMarkets], seed: int) -> Lessons:
+    """Learn level prior, strength and expected gains from the folds' held-out markets."""
+    markets = [market for fold in folds for market in fold.markets]
+    prior = learn_level_prior([(market.logits, market.y) for market in markets])
+    trials = [trial for fold in folds for trial in _run_trials(fold, prior, seed, len(markets))]
+    strength = learn_strength(_losses_by_defaults(trials))
+    report = {
+        "level_prior": asdict(prior),
+        "strength": asdict(strength),
+        "leave_markets_out": [_market_row(market) for market in markets],
+        "expected_gain": _expected_gain(trials, strength),
+    }
+    return Lessons(prior, strength, report)
+
+
+def _market_row(market: Market) -> dict[str, Any]:
+    both = 0 < market.y.sum() < len(market.y)
+    return {
+        "market": market.name,
+        "n_rows": len(market.y),
+        "default_rate": float(market.y.mean()),
+        "log_loss": log_loss(market.y, _pd(market.logits)),
+        "auc": auc(market.y, market.logits) if both and market.y.sum() >= 50 else None,
+    }
+
+
+def _run_trials(fold: FoldMarkets, prior: LevelPrior, seed: int, n_markets: int) -> list[Trial]:
+    n_draws = max(1, min(4, round(30 / n_markets)))
+    markets = fold.markets[: max(1, MAX_MARKETS * len(fold.markets) // n_markets)]
+    trials = []
+    for number, support in enumerate(SUPPORTS):
+        able = [market for market in markets if EpisodeSampler.n_able([market], support)]
+        jobs = [(market, draw) for market in able for draw in range(n_draws)]
+        for start in range(0, len(jobs), 16):
+            rngs = [np.random.default_rng([seed, 77, number, draw, place]) for place, (_, draw) in enumerate(jobs)]
+            chunk = [m for m, _ in jobs[start : start + 16]]
+            trials += _run_batch(fold.theta, prior, chunk, support, rngs[start : start + 16])
+    return trials
+
+
+def _run_batch(
+    theta: Theta,
+    prior: LevelPrior,
+    markets: Sequence[Market],
+    support: tuple[Design, int],
+    rngs: Sequence[np.random.Generator],
+) -> list[Trial]:
+    theta = Theta(theta.schema_sha256, theta.settings, theta.encoder, theta.params, prior, theta.strength)
+    drawn = [draw_support(m.y, *support, rng) for m, rng in zip(markets, rngs, strict=True)]
+    rows = [_as_rows(m, chosen, support[0]) for m, chosen in zip(markets, drawn, strict=True)]
+    adapted = adapt_markets(theta, rows, shares=[1.0] * len(rows))
+    learner = theta.learner()
+    trials = []
+    for market, chosen, posted, result, rng in zip(markets, drawn, rows, adapted, rngs, strict=True):
+        others = np.setdiff1d(np.arange(len(market.y)), chosen)
+        query = rng.choice(others, min(MAX_QUERY, len(others)), replace=False)
+        both = np.concatenate([chosen, query])
+        moved = market_logits(learner, result.theta_prime, market.x[both])
+        declared = posted.declared
+        level_prior = prior.given_base_rate(declared.value, declared.low, declared.high) if declared else prior
+        losses = []
+        for share in SHARES:
+            # linear between theta's logits and the adapted ones: what a shrunken network says, to first order
+            mixed = market.logits[both] + share * (moved - market.logits[both])
+            on_support = mixed[: len(chosen)] + posted.correction
+            level = fit_level(on_support, posted.y, level_prior.mean, level_prior.sd)
+            losses.append(log_loss(market.y[query], _pd(mixed[len(chosen) :] + level)))
+        at_rest = log_loss(market.y[query], _pd(market.logits[query] + prior.mean))
+        n_defaults = int(posted.y.sum())
+        trials.append(Trial(market.name, support, len(chosen), n_defaults, at_rest, np.array(losses)))
+    return trials
+
+
+def _as_rows(market: Market, chosen: NDArray[np.int64], design: Design) -> MarketRows:
+    rate = float(market.y.mean())
+    declared = None if design == "random" else DeclaredRate(rate, rate, rate)
+    return MarketRows(market.x[chosen], market.y[chosen], design, declared)
+
+
+def _losses_by_defaults(trials: Sequence[Trial]) -> dict[int, list[FloatArray]]:
+    """Mean losses per market, gathered at the nearest of STRENGTH_AT (by ratio); under 5 defaults nothing moves."""
+    gathered: dict[tuple[int, str], list[FloatArray]] = {}
+    for trial in trials:
+        if trial.n_defaults >= STRENGTH_AT[0]:
+            nearest = min(STRENGTH_AT, key=lambda n: abs(np.log(n / trial.n_defaults)))
+            gathered.setdefault((nearest, trial.market), []).append(trial.losses)
+    found: dict[int, list[FloatArray]] = {}
+    for (nearest, _), losses in gathered.items():
+        found.setdefault(nearest, []).append(np.mean(losses, axis=0))
+    return found
+
+
+def _expected_gain(trials: Sequence[Trial], strength: Strength) -> list[dict[str, Any]]:
+    """Per support: mean gain of theta_prime over theta in log loss, its standard error over markets, share harmed."""
+    rows = []
+    for support in SUPPORTS:
+        by_market: dict[str, list[float]] = {}
+        for trial in (t for t in trials if t.support == support):
+            loss = float(np.interp(strength.at(trial.n_defaults), SHARES, trial.losses))
+            by_market.setdefault(trial.market, []).append(trial.at_rest - loss)
+        if len(by_market) >= 2:
+            gains = np.array([np.mean(values) for values in by_market.values()])
+            rows.append(
+                {
+                    "design": support[0],
+                    "size": support[1],
+                    "n_markets": len(gains),
+                    "mean_gain": float(gains.mean()),
+                    "standard_error": float(gains.std(ddof=1) / np.sqrt(len(gains))),
+                    "harmed_share": float((gains < -HARM).mean()),
+                }
+            )
+    return rows
+
+
+def _pd(logits: FloatArray) -> FloatArray:
+    pd: FloatArray = 1.0 / (1.0 + np.exp(-logits))
+    return pd
