@@ -4,6 +4,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from httpx import Client, Response
+from sqlalchemy import text
 
 from app.domain.recipes import ThetaRecipe
 from app.services import training
@@ -89,3 +90,12 @@ class Bank:
     ) -> Response:
         body = {"design": design, "rows": sent, "recipe": {"seed": seed}}
         return self.client.post(f"{self.market}/samples", json=body, params={"dry_run": dry_run}, **more)
+
+    def score(self, *sent: dict[str, Any], **more: Any) -> Response:
+        body = {"rows": [{"features": found} for found in sent]}
+        return self.client.post(f"{self.market}/scores", json=body, **more)
+
+    def count(self, table: str) -> int:
+        with self.database.reading() as tx:
+            found: int = tx.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()
+        return found
