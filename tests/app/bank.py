@@ -24,6 +24,7 @@ PRODUCT = {
     "outcome": {"definition": "90+ dpd within 12 months", "performance_window_days": 365},
 }
 BASE_RATE = {"value": 0.1, "low": 0.05, "high": 0.2, "source": "bureau", "as_of": "2025-01-01"}
+CSV = {"Content-Type": "text/csv"}
 MARKET = {"currency": "EUR", "base_rate": BASE_RATE}
 
 
@@ -51,10 +52,14 @@ class Bank:
     """One product and one market behind the app."""
 
     product = "/v1/products/card"
-    market = f"{product}/markets/north"
 
-    def __init__(self, client: Client, database: Database) -> None:
+    def __init__(self, client: Client, database: Database, market: str = "north") -> None:
         self.client, self.database = client, database
+        self.market = f"{self.product}/markets/{market}"
+
+    def at(self, market: str) -> "Bank":
+        """The same bank, looked at from another market."""
+        return Bank(self.client, self.database, market)
 
     def open(self) -> "Bank":
         self.declare_product()
@@ -99,3 +104,11 @@ class Bank:
         with self.database.reading() as tx:
             found: int = tx.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()
         return found
+
+    def load_source(self, lines: str, **query: Any) -> list[int]:
+        """Load lines of market, defaulted, annual_income, utilisation, home; returns the ids of all source rows."""
+        csv = f"market,defaulted,annual_income,utilisation,home\n{lines}"
+        answer = self.client.post(f"{self.product}/source-data", content=csv, headers=CSV, params=query)
+        assert answer.status_code == 201, answer.text
+        with self.database.reading() as tx:
+            return list(tx.execute(text("SELECT id FROM source_rows ORDER BY id")).scalars())
