@@ -1,5 +1,6 @@
 """Runs the stages of a training one after the other, and picks up where a killed run left off."""
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,10 +27,11 @@ class StageStore(Protocol):
 
 @dataclass
 class Finished:
-    """Result of a stage: its best theta and the step that it was reached at."""
+    """Result of a stage: its best theta, the step that it was reached at, and how many steps were made."""
 
     params: Params
     step: int
+    n_made: int
 
 
 @dataclass
@@ -68,13 +70,13 @@ class StageRunner:
                     self.save()
 
             state = train(state, gradient_at, schedule, validate=validate, on_step=on_step)
-            self.finished[name] = Finished(state.best, state.best_step)
+            self.finished[name] = Finished(state.best, state.best_step, state.step)
             self.current = None
             self.ledger.skip(kind, schedule.n_steps - state.step)
             self.save()
         else:
-            self.ledger.resume(kind, self.finished[name].step)
-            self.ledger.skip(kind, schedule.n_steps - self.finished[name].step)
+            self.ledger.resume(kind, self.finished[name].n_made)
+            self.ledger.skip(kind, schedule.n_steps - self.finished[name].n_made)
         done = self.finished[name]
         return {n: v.to(start[n].device) for n, v in done.params.items()}, done.step
 
@@ -85,7 +87,7 @@ class StageRunner:
         tensors = {f"finished|{s}|{n}": v for s, done in self.finished.items() for n, v in done.params.items()}
         metadata: dict[str, Any] = {
             "fingerprint": self.fingerprint,
-            "finished": {name: done.step for name, done in self.finished.items()},
+            "finished": {name: [done.step, done.n_made] for name, done in self.finished.items()},
         }
         if self.current is not None:
             name, state = self.current
@@ -107,11 +109,11 @@ class StageRunner:
             tensors, metadata = unpack(stored[DIGEST:], stored[:DIGEST].decode("ascii", "replace"))
         except CorruptArtifact:
             return  # a broken checkpoint costs time, not correctness: the run starts afresh
-        if metadata["fingerprint"] != dict(self.fingerprint):
+        if metadata["fingerprint"] != json.loads(json.dumps(self.fingerprint)):  # tuples come back as lists
             return
-        for name, step in metadata["finished"].items():
-            self.finished[name] = Finished(_part(tensors, f"finished|{name}|"), step)
-        self.resumed_at = sum(done.step for done in self.finished.values())
+        for name, (step, n_made) in metadata["finished"].items():
+            self.finished[name] = Finished(_part(tensors, f"finished|{name}|"), step, n_made)
+        self.resumed_at = sum(done.n_made for done in self.finished.values())
         if "state" in metadata:
             scalars = metadata["state"]
             name = scalars.pop("name")
