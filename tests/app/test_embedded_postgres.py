@@ -37,7 +37,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become ano
 ROOT = Path(__file__).parents[2]
 
 OWNER = """
-import os, sys, time
+import os, psycopg, sys, time
 from pathlib import Path
 from app.embedded_postgres import EmbeddedPostgres
 with EmbeddedPostgres(Path(sys.argv[1])) as server:
@@ -45,6 +45,14 @@ with EmbeddedPostgres(Path(sys.argv[1])) as server:
     {body}
 """
 WAITS = "time.sleep(600)"
+STILL_WORKS = """
+    try:
+        time.sleep(600)
+    finally:
+        time.sleep(0.3)  # long enough for a server that had heard the signal too
+        with psycopg.connect(server.url.replace("+psycopg", "")) as connection:
+            print(connection.execute("SELECT 'still there'").fetchone()[0])
+"""
 
 
 # ---- what a test needs
@@ -374,10 +382,11 @@ def _text(path: Path) -> str:
 def test_a_signal_from_the_terminal_stops_it_cleanly(
     own_dir: Path, owners: Callable[..., Any], number: signal.Signals, exit_code: int
 ) -> None:
-    owner = owners(own_dir)
+    owner = owners(own_dir, STILL_WORKS)
     commit_rows(url_from(owner))
     os.killpg(owner.pid, number)  # as Ctrl-C does: the whole foreground group
-    owner.communicate()
+    printed, _ = owner.communicate()
+    assert printed == "still there\n"
     assert owner.returncode == exit_code
     assert processes_in(own_dir) == []
     assert "database system is shut down" in log_of(own_dir)
