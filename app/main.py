@@ -51,7 +51,13 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         database.close()
 
     app = FastAPI(
-        title="Thetaprime", version="0.1.0", description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan
+        title="Thetaprime",
+        version="0.1.0",
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
     )
     app.state.counter = counter
     app.state.max_json_depth = settings.max_json_depth
