@@ -35,6 +35,11 @@ class Predictors:
                 self._loaded.popitem(last=False)
         return predictor
 
+    def __contains__(self, key: Key) -> bool:
+        """Is this version in memory?"""
+        with self._lock:
+            return key in self._loaded
+
     def _load(self, tx: Transaction, schema: FeatureSchema, theta_id: int, theta_prime_id: int | None) -> Predictor:
         theta = thetas.get_theta(tx, theta_id)
         theta_prime = None
