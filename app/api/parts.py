@@ -13,6 +13,7 @@ AccountPath = Annotated[AccountReference, Path(description="the bank's own refer
 Version = Annotated[int, Path(ge=1, lt=2**31, description="version, counted from 1", examples=[1])]
 Limit = Annotated[int, Query(ge=1, le=1000, description="items of a page")]
 AfterName = Annotated[str | None, Query(max_length=200, description="the `next_after` of the page before")]
+AfterVersion = Annotated[int, Query(ge=0, lt=2**31, description="the `next_after` of the page before")]
 AfterNumber = Annotated[int, Query(ge=0, lt=2**63, description="the `next_after` of the page before")]
 
 

@@ -29,7 +29,13 @@ EXAMPLE = {
 }
 
 
-@router.post("", status_code=201, response_model=Product, summary="Declare a product")
+@router.post(
+    "",
+    status_code=201,
+    response_model=Product,
+    responses={200: {"model": Product, "description": "declared the very same before"}},
+    summary="Declare a product",
+)
 def declare_product(draft: Annotated[ProductDraft, Body(examples=[EXAMPLE])], once: WithKey) -> Response:
     """Declare a card product: its feature schema, what default means (window in days), and its points scale
     (`base_points` at `base_odds` goods to one bad, `pdo` points double the odds).

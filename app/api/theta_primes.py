@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Path, Response
 
 from app.api.counter import Answer, TheCounter, WithKey
-from app.api.parts import AfterNumber, Limit, MarketSlug, ProductSlug, Version
+from app.api.parts import AfterNumber, AfterVersion, Limit, MarketSlug, ProductSlug, Version
 from app.api.strict_json import StrictRoute
 from app.domain.markets import Market
 from app.domain.pages import Page
@@ -40,7 +40,7 @@ def adapt_again(
 
 @router.get("", summary="List a market's versions")
 def list_theta_primes(
-    product: ProductSlug, market: MarketSlug, counter: TheCounter, after: AfterNumber = 0, limit: Limit = 100
+    product: ProductSlug, market: MarketSlug, counter: TheCounter, after: AfterVersion = 0, limit: Limit = 100
 ) -> Page[ThetaPrime]:
     """List versions, oldest first, with verdicts and reports."""
     with counter.database.reading() as tx:

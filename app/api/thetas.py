@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query, Response
 
 from app.api.counter import Answer, TheCounter, WithKey
-from app.api.parts import AfterNumber, Limit, ProductSlug, Version
+from app.api.parts import AfterNumber, AfterVersion, Limit, ProductSlug, Version
 from app.api.strict_json import StrictRoute
 from app.api.theta_primes import UNNAMED, WHO
 from app.domain.pages import Page
@@ -39,7 +39,7 @@ def request_theta(
 
 
 @router.get("", summary="List a product's thetas")
-def list_thetas(product: ProductSlug, counter: TheCounter, after: AfterNumber = 0, limit: Limit = 100) -> Page[Theta]:
+def list_thetas(product: ProductSlug, counter: TheCounter, after: AfterVersion = 0, limit: Limit = 100) -> Page[Theta]:
     """List versions, oldest first, trained or still in training."""
     with counter.database.reading() as tx:
         return training.list_thetas(tx, product, after=after, limit=limit)
