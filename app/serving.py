@@ -66,7 +66,7 @@ def address_of(listener: socket.socket) -> str:
 
 
 @contextmanager
-def embedded_database(data_dir: Path | None = None) -> Iterator[EmbeddedPostgres]:
+def running_database(data_dir: Path | None = None) -> Iterator[EmbeddedPostgres]:
     """Run PostgreSQL over a data folder. Raises: EmbeddedPostgresError."""
     with EmbeddedPostgres(data_dir) as server:
         yield server

@@ -19,3 +19,7 @@ class UnusableDatabase(UserFault):
 
 class ServiceDidNotStart(UserFault):
     """The service ended before it took requests."""
+
+
+class UnusableSetting(UserFault):
+    """A setting in the environment breaks its rules."""

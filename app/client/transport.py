@@ -113,10 +113,7 @@ def _accepted(answer: httpx.Response) -> httpx.Response:
 
 
 def _json(body: Json) -> MakeContent:
-    if isinstance(body, BaseModel):
-        text = body.model_dump_json(exclude_unset=True)
-    else:
-        text = _dumps(body)
+    text = body.model_dump_json(exclude_unset=True) if isinstance(body, BaseModel) else _dumps(body)
     return text.encode
 
 
