@@ -208,7 +208,7 @@ class MetaTraining:
             self.device,
         )
         start = self.network.init(torch.Generator().manual_seed(self.settings.seed))
-        start["head_b"] += logit(float(np.clip(y.mean(), 1e-3, 1 - 1e-3)))
+        start["head_b"] += logit(float(y.mean().clamp(1e-3, 1 - 1e-3)))
         start = {n: v.to(self.device) for n, v in start.items()}
         validate = self._pooled_validation(held_out) if held_out else None
         schedule = self._stopped(self.settings.pooled_schedule, stop)
