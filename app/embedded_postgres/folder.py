@@ -44,6 +44,7 @@ class DataFolder:
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         self.cluster = self.path / "cluster"
+        self.side = self.path / "initializing"
         self.pid_file = self.cluster / "postmaster.pid"
         self.password_file = self.path / "password"
         self.log_file = self.path / "postgres.log"

@@ -112,6 +112,8 @@ class EmbeddedPostgres:
             binaries = choose_binaries(self._folder)
             if not self._folder.cluster.exists():
                 self._initialize(binaries, lock)
+            if self._folder.side.exists():
+                shutil.rmtree(self._folder.side)
             self._folder.forget_stale_pid()
             self._folder.make_private(self._folder.socket_dir)
             undo.callback(shutil.rmtree, self._folder.socket_dir)
@@ -121,7 +123,7 @@ class EmbeddedPostgres:
 
     def _initialize(self, binaries: Binaries, lock: int) -> None:
         """Make the cluster in a side folder and rename it when it is whole: it is there entirely or not at all."""
-        side = self._folder.path / "initializing"
+        side = self._folder.side
         self._folder.make_private(side)
         password = secrets.token_urlsafe(32)
         write_secret(side / "password", password, self._folder.user.uid, self._folder.user.gid)
@@ -129,7 +131,6 @@ class EmbeddedPostgres:
         self._run_initdb(binaries, side, lock)
         (side / "cluster").rename(self._folder.cluster)
         sync_folder(self._folder.path)
-        shutil.rmtree(side)
 
     def _run_initdb(self, binaries: Binaries, side: Path, lock: int) -> None:
         options = ["--auth-local=scram-sha-256", "--auth-host=reject", f"--username={ROLE}", "--data-checksums"]

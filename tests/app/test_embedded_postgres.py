@@ -502,6 +502,14 @@ def test_a_side_folder_of_an_interrupted_initdb_goes(data_dir: Path) -> None:
     assert data_dir.stat().st_mode & 0o777 == 0o755
 
 
+def test_a_side_folder_left_between_rename_and_removal_goes_with_its_password(own_dir: Path) -> None:
+    (own_dir / "initializing").mkdir()
+    (own_dir / "initializing/password").write_text("secret")
+    with EmbeddedPostgres(own_dir) as server:
+        assert not (own_dir / "initializing").exists()
+        assert ask(server.url, "SELECT 1") == 1
+
+
 def test_a_lost_password_and_a_foreign_version_are_named(own_dir: Path) -> None:
     with EmbeddedPostgres(own_dir, durable=False):
         pass
