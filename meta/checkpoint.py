@@ -26,10 +26,12 @@ def pack(tensors: Params, metadata: Mapping[str, Any]) -> bytes:
 
     Raises:  CorruptArtifact: a tensor is not finite.
     """
-    arrays = {name: np.ascontiguousarray(tensors[name].detach().cpu().numpy()) for name in sorted(tensors)}
+    arrays = {name: tensors[name].detach().cpu().contiguous().numpy() for name in sorted(tensors)}
     _require_finite(arrays)
-    header = {"format": FORMAT, "metadata": json.dumps(metadata, sort_keys=True, separators=(",", ":"))}
-    return safetensors.numpy.save(arrays, metadata=header)
+    # one header entry only: the library writes several in an order of its own
+    return safetensors.numpy.save(
+        arrays, metadata={FORMAT: json.dumps(metadata, sort_keys=True, separators=(",", ":"))}
+    )
 
 
 def unpack(content: bytes, expected_sha256: str) -> tuple[Params, dict[str, Any]]:
@@ -49,12 +51,9 @@ def unpack_arrays(content: bytes, expected_sha256: str) -> tuple[dict[str, np.nd
     try:
         arrays = safetensors.numpy.load(content)
         length = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + length])["__metadata__"]
-        metadata = json.loads(header["metadata"])
+        metadata = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][FORMAT])
     except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as fault:
         raise CorruptArtifact(f"not a {FORMAT} artifact: {type(fault).__name__}") from None
-    if header.get("format") != FORMAT:
-        raise CorruptArtifact(f"expected format {FORMAT}, found {header.get('format')!r}")
     _require_finite(arrays)
     return arrays, metadata
 

@@ -1,8 +1,8 @@
-"""The serving path: a NumPy forward of stored weights in tiles of fixed size, without torch.
+"""The serving path: a NumPy forward of stored weights, without torch.
 
-Matrix libraries choose their summation order by the shape of the product, so a row's last bits depend on how many
-others it is scored with. Here every product has the same shape, ``TILE`` rows padded with zeros: a row's answer is
-the same alone and in any batch, wherever it stands.
+Matrix libraries choose their summation order by the shape of a product and by a row's place in it, so a row's last
+bits would depend on what it is scored with. Here every product is one account's: the tile (n_members, n_features) has
+the same shape for each row, alone or in any batch, and so has its answer.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 Weights = Mapping[str, NDArray[np.float32]]
-TILE = 32
+ROWS_AT_ONCE = 512  # bounds memory only: results do not depend on it
 
 
 @dataclass(frozen=True)
@@ -29,24 +29,21 @@ class EnsembleForward:
     def logits(self, x: NDArray[np.float32]) -> FloatArray:
         """Score encoded rows (n_rows, n_features) to logits of default (n_rows,)."""
         out = np.empty(len(x))
-        tile = np.zeros((TILE, x.shape[1]), dtype=np.float32)
-        for start in range(0, len(x), TILE):
-            rows = x[start : start + TILE]
-            tile[: len(rows)] = rows
-            tile[len(rows) :] = 0.0
-            out[start : start + TILE] = self._tile_logits(tile)[: len(rows)]
+        for start in range(0, len(x), ROWS_AT_ONCE):
+            out[start : start + ROWS_AT_ONCE] = self._piece_logits(x[start : start + ROWS_AT_ONCE])
         return out
 
     def pd(self, x: NDArray[np.float32]) -> FloatArray:
         """Score encoded rows to probabilities of default (n_rows,)."""
-        return 1.0 / (1.0 + np.exp(-self.logits(x)))
+        pd: FloatArray = np.exp(-np.logaddexp(0.0, -self.logits(x)))
+        return pd
 
-    def _tile_logits(self, x: NDArray[np.float32]) -> FloatArray:
+    def _piece_logits(self, x: NDArray[np.float32]) -> FloatArray:
         w = self.weights
         hidden = x[:, None, :] * w["r"]
         for layer in range(self.n_layers):
-            n_members, width = hidden.shape[1:]
-            mixed = (hidden.reshape(-1, width) @ w[f"w{layer}"]).reshape(TILE, n_members, -1)
+            # a stack of (n_members, width_in) @ (width_in, width_out): NumPy multiplies row by row
+            mixed = np.matmul(hidden, w[f"w{layer}"])
             hidden = np.maximum(mixed * w[f"s{layer}"] + w[f"b{layer}"], 0.0)
         members = (hidden * w["head_w"]).sum(axis=2, dtype=np.float64) + w["head_b"]
         return _logit_of_mean(members) + float(w["level"][0])

@@ -1,0 +1,249 @@
+"""From source rows to a market's theta_prime: adaptation, guard, strength, and meta-training that resumes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from meta.adaptation import DeclaredRate, MarketRows, adapt_markets
+from meta.checkpoint import sha256
+from meta.errors import CorruptArtifact, InvalidEpisode, InvalidRecipe
+from meta.guard import judge
+from meta.inference import EnsembleForward
+from meta.meta_training import MetaTraining, SourceTable, TrainingSettings, assign_folds, column_values
+from meta.metrics import log_loss
+from meta.strength import SHARES, Strength, learn_strength, shrink
+from meta.thetas import LearnerSettings, Theta, pack_theta_prime, serve
+
+SCHEMA = "5" * 64
+SETTINGS = TrainingSettings(
+    LearnerSettings("meta_sgd", inner_lr=0.05, inner_steps=2, n_members=4, widths=(16, 16)),
+    n_folds=2,
+    pooled_steps=120,
+    batch_size=128,
+    outer_steps=20,
+    meta_batch=4,
+    n_query=30,
+)
+
+
+@pytest.fixture(scope="module")
+def table(portfolio, columns) -> SourceTable:
+    return SourceTable.from_frame(columns, portfolio[portfolio["market"] != "M08"])
+
+
+@pytest.fixture(scope="module")
+def trained(table: SourceTable):
+    return MetaTraining(SCHEMA, table, SETTINGS).run(lambda progress: None)
+
+
+@pytest.fixture(scope="module")
+def theta(trained) -> Theta:
+    return trained[0]
+
+
+@pytest.fixture(scope="module")
+def newcomer(portfolio, columns, theta: Theta):
+    rows = portfolio[portfolio["market"] == "M08"]
+    x = theta.encoder.encode({c.name: column_values(c, rows[c.name]) for c in columns})
+    return x, rows["defaulted"].to_numpy(dtype=np.float64)
+
+
+def pd_of(theta: Theta, theta_prime, x: np.ndarray) -> np.ndarray:
+    weights = {name: value.numpy() for name, value in theta_prime.items()}
+    return EnsembleForward(weights, len(theta.settings.widths)).pd(x)
+
+
+class MemoryStore:
+    """Keeps every state that was saved."""
+
+    def __init__(self, latest: bytes | None = None) -> None:
+        self.states = [] if latest is None else [latest]
+
+    def save(self, state: bytes) -> None:
+        self.states.append(state)
+
+    def load(self) -> bytes | None:
+        return self.states[-1] if self.states else None
+
+
+def test_theta_ranks_and_prices_a_market_it_has_not_seen(theta: Theta, newcomer) -> None:
+    x, y = newcomer
+    blind = log_loss(y, np.full(len(y), y.mean()))
+    assert log_loss(y, pd_of(theta, theta.at_rest(), x)) < blind
+
+
+def test_the_report_holds_every_source_market_once(trained, table: SourceTable) -> None:
+    report = trained[1]
+    assert sorted(row["market"] for row in report["leave_markets_out"]) == sorted(set(table.market))
+    assert all(row["n_markets"] >= 2 and 0 <= row["harmed_share"] <= 1 for row in report["expected_gain"])
+
+
+def test_a_killed_run_resumes_to_the_same_theta(table: SourceTable, theta: Theta, monkeypatch) -> None:
+    monkeypatch.setattr("meta.stages.SAVE_EVERY_S", 0.0)
+
+    class Killed(Exception):
+        pass
+
+    def die_at(step: int):
+        def listen(progress) -> None:
+            if progress.step == step:
+                raise Killed
+
+        return listen
+
+    store = MemoryStore()
+    for step in (70, 90):  # in the middle of pooled rows, then again further on
+        with pytest.raises(Killed):
+            MetaTraining(SCHEMA, table, SETTINGS).run(die_at(step), store)
+    resumed, _ = MetaTraining(SCHEMA, table, SETTINGS).run(lambda progress: None, store)
+    assert sha256(resumed.pack()) == sha256(theta.pack())
+
+
+def test_a_state_of_other_settings_or_a_broken_one_is_not_taken_up(table: SourceTable) -> None:
+    store = MemoryStore()
+    training = MetaTraining(SCHEMA, table, replace(SETTINGS, pooled_steps=10, outer_steps=2))
+    expected, _ = training.run(lambda progress: None, store)
+    for stored in (store.states[-1][:-1] + b"!", store.states[-1]):
+        other = MetaTraining(SCHEMA, table, replace(SETTINGS, pooled_steps=10, outer_steps=2, seed=1))
+        seen = []
+        other.run(seen.append, MemoryStore(stored))
+        assert seen[0].phase.endswith("pooled rows")
+        assert seen[0].step == 1
+    assert sha256(expected.pack()) == sha256(training.run(lambda progress: None)[0].pack())
+
+
+def test_progress_ends_where_it_said(table: SourceTable) -> None:
+    seen = []
+    MetaTraining(SCHEMA, table, replace(SETTINGS, pooled_steps=10, outer_steps=2)).run(seen.append)
+    assert seen[-1].step == seen[-1].n_steps
+    assert seen[-1].eta_s == 0.0
+    steps = [event.step for event in seen]
+    assert steps == sorted(steps)
+
+
+def test_no_rows_give_theta_at_rest_bit_for_bit(theta: Theta, newcomer) -> None:
+    x, _ = newcomer
+    empty = MarketRows(x[:0], np.zeros(0), "random")
+    (adapted,) = adapt_markets(theta, [empty])
+    for name, value in theta.at_rest().items():
+        assert torch.equal(adapted.theta_prime[name], value), name
+
+
+def test_under_five_defaults_only_the_level_moves(theta: Theta, newcomer) -> None:
+    x, y = newcomer
+    keen = replace(theta, strength=Strength((1.0,), (1.0,)))
+    rows = np.r_[np.flatnonzero(y == 1)[:4], np.flatnonzero(y == 0)[:30]]
+    (adapted,) = adapt_markets(keen, [MarketRows(x[rows], y[rows], "random")])
+    at_rest = keen.at_rest()
+    moved = {name for name, value in adapted.theta_prime.items() if not torch.equal(value, at_rest[name])}
+    assert moved == {"level"}
+
+
+def test_goods_alone_lower_the_level_only(theta: Theta, newcomer) -> None:
+    x, y = newcomer
+    goods = x[y == 0][:40]
+    (adapted,) = adapt_markets(theta, [MarketRows(goods, np.zeros(40), "random")])
+    assert adapted.share == 0.0
+    assert adapted.level < theta.level_prior.mean
+
+
+def test_the_evidence_moves_the_ranking(theta: Theta, newcomer) -> None:
+    x, y = newcomer
+    keen = replace(theta, strength=Strength((5.0,), (1.0,)))
+    (adapted,) = adapt_markets(keen, [MarketRows(x[:150], y[:150], "random")])
+    assert not torch.equal(adapted.theta_prime["head_w"], keen.at_rest()["head_w"])
+    fitted = log_loss(y[:150], pd_of(theta, adapted.theta_prime, x[:150]))
+    assert fitted < log_loss(y[:150], pd_of(theta, theta.at_rest(), x[:150]))
+
+
+def test_a_batch_of_markets_adapts_as_each_alone(theta: Theta, newcomer) -> None:
+    x, y = newcomer
+    keen = replace(theta, strength=Strength((5.0,), (1.0,)))
+    markets = [MarketRows(x[a:b], y[a:b], "random") for a, b in ((0, 60), (60, 180), (180, 190))]
+    for together, market in zip(adapt_markets(keen, markets), markets, strict=True):
+        (alone,) = adapt_markets(keen, [market])
+        for name, value in alone.theta_prime.items():
+            torch.testing.assert_close(together.theta_prime[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_the_level_of_a_label_selected_support_follows_the_declared_rate(theta: Theta, newcomer) -> None:
+    x, y = newcomer
+    rows = np.r_[np.flatnonzero(y == 1)[:12], np.flatnonzero(y == 0)[:48]]
+    means = []
+    for rate in (0.05, 0.2, 0.4):
+        market = MarketRows(x[rows], y[rows], "case_control", DeclaredRate(rate, rate, rate))
+        (adapted,) = adapt_markets(theta, [market])
+        means.append(pd_of(theta, adapted.theta_prime, x).mean())
+    np.testing.assert_allclose(means, [0.05, 0.2, 0.4], rtol=0.35)
+    with pytest.raises(InvalidEpisode, match="needs a declared base rate"):
+        MarketRows(x[rows], y[rows], "case_control")
+
+
+def test_the_guard_refuses_what_is_worse_on_rows_it_has_not_seen(theta: Theta, newcomer) -> None:
+    x, y = newcomer
+    reckless = replace(theta, strength=Strength((1.0,), (1.0,)), params=_long_steps(theta))
+    judgement = judge(reckless, MarketRows(x[:200], y[:200], "random"), seed=0, inner_steps=8, minimum_defaults=5)
+    assert judgement.verdict == "refuse"
+    assert judgement.cross_fitted["gain"]["high"] < 0
+    calm = judge(theta, MarketRows(x[:200], y[:200], "random"), seed=0, inner_steps=None, minimum_defaults=5)
+    assert calm.verdict == "activate"
+    few = judge(theta, MarketRows(x[:4], y[:4], "random"), seed=0, inner_steps=None, minimum_defaults=5)
+    assert (few.verdict, few.cross_fitted) == ("hold", None)
+
+
+def _long_steps(theta: Theta):
+    return {n: v + 2.0 if n.startswith("lr.") else v for n, v in theta.params.items()}
+
+
+def test_shrinking_by_nothing_gives_theta_back_bit_for_bit() -> None:
+    rest = {"w": torch.randn(3, 2, generator=torch.Generator().manual_seed(0))}
+    adapted = {"w": torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(1))}
+    kept = shrink(rest, adapted, torch.tensor([0.0, 0.5]))["w"]
+    assert torch.equal(kept[0], rest["w"])
+    torch.testing.assert_close(kept[1], (rest["w"] + adapted["w"][1]) / 2)
+
+
+def test_strength_keeps_what_helped_other_markets_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    helps = [np.array([1.0, 0.9, 0.8, 0.9, 1.0]) + rng.normal(0, 0.01) for _ in range(10)]
+    harms = [np.linspace(1.0, 2.0, len(SHARES)) for _ in range(10)]
+    noise = [np.r_[1.0, 1.0 + rng.normal(0, 0.1, 4)] for _ in range(10)]
+    strength = learn_strength({5: harms, 12: helps, 50: noise})
+    assert strength.share == (0.0, 0.5, 0.5)
+    assert strength.at(4) == strength.at(5) == 0.0
+    assert strength.at(12) == 0.5
+    assert 0 < strength.at(8) < 0.5
+
+
+def test_theta_and_theta_prime_survive_storage(theta: Theta, newcomer) -> None:
+    x, y = newcomer
+    content = theta.pack()
+    stored = Theta.unpack(content, sha256(content), SCHEMA)
+    assert stored.pack() == content
+    (adapted,) = adapt_markets(theta, [MarketRows(x[:100], y[:100], "random")])
+    prime = pack_theta_prime(adapted.theta_prime, sha256(content))
+    served = serve(stored, sha256(content), (prime, sha256(prime)))
+    np.testing.assert_array_equal(served.forward.pd(x), pd_of(theta, adapted.theta_prime, x))
+    with pytest.raises(CorruptArtifact, match="learned on schema"):
+        Theta.unpack(content, sha256(content), "6" * 64)
+    with pytest.raises(CorruptArtifact, match="came from theta"):
+        serve(stored, "7" * 64, (prime, sha256(prime)))
+    with pytest.raises(CorruptArtifact, match="expected a theta_prime"):
+        serve(stored, sha256(content), (content, sha256(content)))
+
+
+def test_source_rows_that_cannot_teach_are_refused(portfolio, columns, table: SourceTable) -> None:
+    with pytest.raises(InvalidEpisode, match="both defaulters and goods"):
+        SourceTable.from_frame(columns, portfolio[portfolio["defaulted"]])
+    with pytest.raises(InvalidEpisode, match="at least 10 source markets of 30 rows, found 8"):
+        assign_folds(table, 5, seed=0)
+    with pytest.raises(InvalidRecipe, match="n_folds"):
+        replace(SETTINGS, n_folds=1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_cuda_without_a_device_is_refused() -> None:
+    with pytest.raises(InvalidRecipe, match="no CUDA device"):
+        replace(SETTINGS, device="cuda")
