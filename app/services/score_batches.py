@@ -1,6 +1,7 @@
 """Batches to score, as rows, as columns or as a table: read by the product's schema, every fault listed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from app.domain.products import ACCOUNT_RULE, is_account_reference
@@ -29,19 +30,20 @@ def read_document(schema: FeatureSchema, document: Any, *, max_rows: int) -> Sco
     raise InvalidBody("The body has neither of the two forms of a batch.", faults=[Fault("body", _FORMS)])
 
 
-def read_batches(schema: FeatureSchema, batches: Iterable[Batch], *, max_rows: int) -> ScoreBatch:
+def read_batches(schema: FeatureSchema, batches: Generator[Batch], *, max_rows: int) -> ScoreBatch:
     """Read a table: one column a feature, and ``account`` if the rows have one.
 
     Raises: CorruptTable, InvalidBody, TooManyRows, InvalidRows.
     """
     accounts: list[str | None] = []
     columns: dict[str, list[Any]] = {name: [] for name in schema.names}
-    for batch in batches:
-        _refuse_unknown(schema, batch.columns.keys() - {ACCOUNT})
-        accounts += batch.columns.get(ACCOUNT) or [None] * batch.n_rows
-        _refuse_number(len(accounts), max_rows)
-        for name, values in feature_columns(schema, batch).items():
-            columns[name] += values
+    with closing(batches):
+        for batch in batches:
+            _refuse_unknown(schema, batch.columns.keys() - {ACCOUNT})
+            accounts += batch.columns.get(ACCOUNT) or [None] * batch.n_rows
+            _refuse_number(len(accounts), max_rows)
+            for name, values in feature_columns(schema, batch).items():
+                columns[name] += values
     return _checked(schema, accounts, columns, [])
 
 

@@ -1,6 +1,7 @@
 """Source data: labelled accounts of mature markets, streamed in, checked, and loaded whole or not at all."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from datetime import date, datetime
 from typing import Any
 
@@ -18,11 +19,11 @@ from app.store.source_rows import SourceRow
 MOST_FAULTS = 10_000  # reading stops here: who sent so many has sent the wrong table
 MOST_MARKET_LETTERS = 100
 
-_LABELS = {"1": True, "true": True, "0": False, "false": False}
+_LABELS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 
 
 def load_source_data(
-    tx: Transaction, product: str, batches: Iterable[Batch], columns: SourceColumns, *, today: date
+    tx: Transaction, product: str, batches: Generator[Batch], columns: SourceColumns, *, today: date
 ) -> SourceDataReceipt:
     """Check and store a table's rows; young rows, whose performance window is open, are counted and left out.
 
@@ -30,7 +31,8 @@ def load_source_data(
     """
     product_row = products.get_row(tx, product)
     load = _Load(product_row.product, columns, today)
-    store.copy_source_rows(tx, product_row.id, load.rows_to_store(batches))
+    with closing(batches):
+        store.copy_source_rows(tx, product_row.id, load.rows_to_store(batches))
     checking.refuse(load.faults)
     return load.receipt()
 
@@ -153,7 +155,7 @@ def _market(value: Any) -> str:
 
 def _label(value: Any) -> bool:
     """Read a label: a boolean, 1 or 0, or one of these as text."""
-    return _LABELS[str(int(value) if isinstance(value, float) and value.is_integer() else value).lower()]
+    return _LABELS[str(value).lower()]
 
 
 def _day(value: Any) -> date | None:

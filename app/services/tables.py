@@ -1,8 +1,8 @@
 """Tables as they come in: CSV, Parquet, Arrow or JSON lines, read in batches and never held whole."""
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from io import TextIOWrapper
 from itertools import islice
 from typing import Any, BinaryIO, Literal, NamedTuple
@@ -16,6 +16,7 @@ from app.errors import CorruptTable, Fault, InvalidJson, InvalidRows
 
 TableFormat = Literal["csv", "parquet", "arrow", "jsonl"]
 ParseJson = Callable[[bytes], Any]
+Columns = tuple[int, dict[str, list[Any]]]  # how many rows, and their values by column
 
 BATCH_ROWS = 5_000
 MAX_LINE_BYTES = 2**20
@@ -30,8 +31,10 @@ class Batch(NamedTuple):
     is_text: bool
 
 
-def read_table(file: BinaryIO, table_format: TableFormat, *, parse_json: ParseJson) -> Iterator[Batch]:
+def read_table(file: BinaryIO, table_format: TableFormat, *, parse_json: ParseJson) -> Generator[Batch]:
     """Read a table batch by batch, in order; ``parse_json`` reads one line of JSON lines.
+
+    Who stops early closes the generator, while the file is still open.
 
     Raises: CorruptTable: the file ends early, is damaged or is not of its format; InvalidRows: a line is no row.
     """
@@ -65,14 +68,15 @@ def _number(text: str | None) -> float | str | None:
         return text
 
 
-def _numbered(batches: Iterator[tuple[int, dict[str, list[Any]]]], *, is_text: bool) -> Iterator[Batch]:
+def _numbered(batches: Generator[Columns], *, is_text: bool) -> Generator[Batch]:
     first_row = 0
-    for n_rows, columns in batches:
-        yield Batch(first_row, n_rows, columns, is_text)
-        first_row += n_rows
+    with closing(batches):
+        for n_rows, columns in batches:
+            yield Batch(first_row, n_rows, columns, is_text)
+            first_row += n_rows
 
 
-def _read_csv(file: BinaryIO) -> Iterator[tuple[int, dict[str, list[Any]]]]:
+def _read_csv(file: BinaryIO) -> Generator[Columns]:
     with _corruption("CSV"), _as_text(file) as text:
         reader = filter(None, csv.reader(text, strict=True))
         names = _require_distinct(next(reader, []))
@@ -106,7 +110,7 @@ def _require_width(rows: Sequence[Sequence[str]], width: int, first_row: int) ->
         raise InvalidRows("Lines do not match the header; nothing was stored.", faults=faults)
 
 
-def _read_arrow(file: BinaryIO, table_format: TableFormat) -> Iterator[tuple[int, dict[str, list[Any]]]]:
+def _read_arrow(file: BinaryIO, table_format: TableFormat) -> Generator[Columns]:
     with _corruption("Parquet" if table_format == "parquet" else "Arrow stream"):
         for batch in _record_batches(file, table_format):
             batch.validate(full=True)  # offsets and lengths come from outside; unchecked they reach beyond memory
@@ -128,7 +132,7 @@ def _plain(column: pyarrow.Array) -> list[Any]:
     return values
 
 
-def _read_json_lines(file: BinaryIO, parse_json: ParseJson) -> Iterator[tuple[int, dict[str, list[Any]]]]:
+def _read_json_lines(file: BinaryIO, parse_json: ParseJson) -> Generator[Columns]:
     lines = enumerate(_bounded_lines(file))
     while batch := [_row(line, number, parse_json) for number, line in islice(lines, BATCH_ROWS)]:
         names = dict.fromkeys(name for row in batch for name in row)
