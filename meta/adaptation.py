@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -68,13 +68,15 @@ class MarketRows:
 class AdaptedMarket:
     """A theta_prime (network weights and ``level``) and how it came about.
 
-    share: kept share of the learner's move, 0 to 1; level, level_sd: posterior of the level, in logits.
+    share: kept share of the learner's move, 0 to 1; level, level_sd: posterior of the level, in logits;
+    diverged: the inner loop left the finite numbers, so that the ranking was left as theta's.
     """
 
     theta_prime: Params
     share: float
     level: float
     level_sd: float
+    diverged: bool = False
 
 
 def adapt_markets(
@@ -106,7 +108,7 @@ def adapt_markets(
         for place, i in enumerate(moving):
             weights[i] = {name: value[place].contiguous() for name, value in adapted.items()}
     return [
-        _settle_level(learner, w, market, prior, share)
+        _settle_level(learner, at_rest, w, market, prior, share)
         for w, market, prior, share in zip(weights, markets, priors, kept, strict=True)
     ]
 
@@ -135,8 +137,10 @@ def _support(
 
 
 def _settle_level(
-    learner: Learner, weights: Params, market: MarketRows, prior: LevelPrior, share: float
+    learner: Learner, at_rest: Params, weights: Params, market: MarketRows, prior: LevelPrior, share: float
 ) -> AdaptedMarket:
-    logits = market_logits(learner, weights, market.x) + market.correction if len(market.y) else np.zeros(0)
+    logits = market_logits(learner, weights, market.x) + market.correction
+    if not np.isfinite(logits).all():
+        return replace(_settle_level(learner, at_rest, at_rest, market, prior, 0.0), diverged=True)
     level = fit_level(logits, market.y, prior.mean, prior.sd)
     return AdaptedMarket(with_level(weights, level), share, level, level_deviation(logits, market.y, level, prior.sd))

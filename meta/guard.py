@@ -33,7 +33,7 @@ def judge(theta: Theta, rows: MarketRows, seed: int, inner_steps: int | None, mi
     """
     if len(rows.y) < N_FOLDS:
         return Judgement("hold", [f"only {len(rows.y)} usable rows: nothing can be judged"], None)
-    theta_losses, prime_losses = _cross_fitted_losses(theta, rows, seed, inner_steps, minimum_defaults)
+    theta_losses, prime_losses, diverged = _cross_fitted_losses(theta, rows, seed, inner_steps, minimum_defaults)
     gains = theta_losses - prime_losses
     mean, error = float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains)))
     low, high = mean - Z90 * error, mean + Z90 * error
@@ -43,6 +43,8 @@ def judge(theta: Theta, rows: MarketRows, seed: int, inner_steps: int | None, mi
         "theta_prime": {"log_loss": float(prime_losses.mean())},
         "gain": {"mean": mean, "low": low, "high": high, "interval": 0.9},
     }
+    if diverged:
+        return Judgement("refuse", ["the inner loop diverged on this support: its steps are too long"], cross_fitted)
     verdict, reasons = _verdict(mean, low, high, int(rows.y.sum()), minimum_defaults)
     return Judgement(verdict, reasons, cross_fitted)
 
@@ -61,7 +63,7 @@ def _verdict(mean: float, low: float, high: float, n_defaults: int, minimum: int
 
 def _cross_fitted_losses(
     theta: Theta, rows: MarketRows, seed: int, inner_steps: int | None, minimum_defaults: int
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray, bool]:
     folds = _stratified_folds(rows.y, seed)
     parts = [rows.without(fold) for fold in folds]
     # a fold takes defaults away; the rule on their number is that of the whole support
@@ -75,7 +77,7 @@ def _cross_fitted_losses(
     moved = np.empty(len(rows.y))
     for fold, part, result in zip(folds, parts, adapted, strict=True):
         moved[fold] = market_logits(learner, result.theta_prime, rows.x[fold]) + result.level + part.correction
-    return _row_losses(rest, rows.y), _row_losses(moved, rows.y)
+    return _row_losses(rest, rows.y), _row_losses(moved, rows.y), any(result.diverged for result in adapted)
 
 
 def _prior_level(prior: LevelPrior, rows: MarketRows) -> float:

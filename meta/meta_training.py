@@ -50,7 +50,7 @@ class TrainingSettings:
     learner: LearnerSettings
     seed: int = 0
     n_folds: int = 3
-    pooled_steps: int = 800
+    pooled_steps: int = 600
     pooled_lr: float = 5e-3
     batch_size: int = 512
     dropout: float = 0.1
@@ -69,7 +69,7 @@ class TrainingSettings:
 
     @property
     def pooled_schedule(self) -> Schedule:
-        return Schedule(self.pooled_steps, self.pooled_lr, weight_decay=0.01, validate_every=50, patience=5, warmup=50)
+        return Schedule(self.pooled_steps, self.pooled_lr, weight_decay=0.01, validate_every=50, patience=4, warmup=30)
 
     @property
     def episodes_schedule(self) -> Schedule:

@@ -15,9 +15,9 @@ class ThetaRecipe(Noun):
     learner: LearnerName = "meta_sgd"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     inner_steps: Annotated[int, Field(ge=1, le=20)] = 3
-    inner_lr: Annotated[float, Field(gt=0, le=10)] = 0.05
+    inner_lr: Annotated[float, Field(gt=0, le=10)] = 1.5
     n_folds: Annotated[int, Field(ge=2, le=20)] = Field(3, description="of source markets, each held out once")
-    pooled_steps: Annotated[int, Field(ge=1, le=100_000)] = 800
+    pooled_steps: Annotated[int, Field(ge=1, le=100_000)] = 600
     pooled_lr: Annotated[float, Field(gt=0, le=1)] = 5e-3
     outer_steps: Annotated[int, Field(ge=0, le=100_000)] = 60
     outer_lr: Annotated[float, Field(gt=0, le=1)] = 1e-3

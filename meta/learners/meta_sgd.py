@@ -17,33 +17,37 @@ from meta.learners.gradient_based import GradientBased
 from meta.types import Params, SupportSet
 
 START_HALF_POINT = 20.0  # defaults at which a step starts at half its full length
+SCALE = 10.0  # learned step sizes are kept so small that an outer step of 0.001 changes them by about one percent
 
 
 @dataclass(frozen=True)
 class MetaSgd(GradientBased):
-    """theta holds ``net.*`` (weights), ``lr.*`` (alpha, the weights' shapes) and ``log_h.*`` (one number each)."""
+    """theta holds ``net.*`` (weights), ``lr.*`` (alpha / inner_lr / SCALE, in the weights' shapes) and
+    ``log_h.*`` (ln h / SCALE, one number each).
+    """
 
     by_evidence: bool = False
 
     def start_from(self, weights: Params) -> Params:
         theta = {f"net.{name}": value for name, value in weights.items()}
-        theta |= {f"lr.{name}": torch.full_like(value, self.inner_lr) for name, value in weights.items()}
+        theta |= {f"lr.{name}": torch.full_like(value, 1.0 / SCALE) for name, value in weights.items()}
         if self.by_evidence:
-            theta |= {f"log_h.{name}": value.new_tensor(math.log(START_HALF_POINT)) for name, value in weights.items()}
+            theta |= {f"log_h.{name}": value.new_tensor(math.log(START_HALF_POINT) / SCALE) for name, value in weights.items()}
         return theta
 
     def network_part(self, theta: Params) -> Params:
         return {name.removeprefix("net."): value for name, value in theta.items() if name.startswith("net.")}
 
     def step_sizes(self, theta: Params, support: SupportSet) -> StepSizes:
-        names = self.network_part(theta)
+        weights = self.network_part(theta)
+        alpha = {name: theta[f"lr.{name}"] * (SCALE * self.inner_lr) for name in weights}
         if not self.by_evidence:
-            return {name: theta[f"lr.{name}"] for name in names}
-        return {name: theta[f"lr.{name}"] * self._share(theta[f"log_h.{name}"], support, names[name]) for name in names}
+            return alpha
+        return {n: alpha[n] * self._share(theta[f"log_h.{n}"], support, weights[n]) for n in weights}
 
     @staticmethod
     def _share(log_h: Tensor, support: SupportSet, weight: Tensor) -> Tensor:
         """Give n_defaults / (n_defaults + h) per task, shaped to multiply (n_tasks, *weight.shape)."""
         n_defaults = support.n_defaults
-        share = n_defaults / (n_defaults + log_h.exp())
+        share = n_defaults / (n_defaults + (SCALE * log_h).exp())
         return share.reshape(-1, *[1] * weight.dim())

@@ -18,7 +18,7 @@ from meta.thetas import LearnerSettings, Theta, pack_theta_prime, serve
 
 SCHEMA = "5" * 64
 SETTINGS = TrainingSettings(
-    LearnerSettings("meta_sgd", inner_lr=0.05, inner_steps=2, n_members=4, widths=(16, 16)),
+    LearnerSettings("meta_sgd", inner_lr=1.0, inner_steps=2, n_members=4, widths=(16, 16)),
     n_folds=2,
     pooled_steps=120,
     batch_size=128,
@@ -183,18 +183,22 @@ def test_the_level_of_a_label_selected_support_follows_the_declared_rate(theta: 
 
 def test_the_guard_refuses_what_is_worse_on_rows_it_has_not_seen(theta: Theta, newcomer) -> None:
     x, y = newcomer
-    reckless = replace(theta, strength=Strength((1.0,), (1.0,)), params=_long_steps(theta))
-    judgement = judge(reckless, MarketRows(x[:200], y[:200], "random"), seed=0, inner_steps=8, minimum_defaults=5)
+    uphill = replace(theta, strength=Strength((1.0,), (1.0,)), params=_steps_times(theta, -2.0))
+    judgement = judge(uphill, MarketRows(x[:200], y[:200], "random"), seed=0, inner_steps=None, minimum_defaults=5)
     assert judgement.verdict == "refuse"
     assert judgement.cross_fitted["gain"]["high"] < 0
+    reckless = replace(uphill, params=_steps_times(theta, 1e4))
+    diverged = judge(reckless, MarketRows(x[:200], y[:200], "random"), seed=0, inner_steps=8, minimum_defaults=5)
+    assert diverged.verdict == "refuse"
+    assert "diverged" in diverged.reasons[0]
     calm = judge(theta, MarketRows(x[:200], y[:200], "random"), seed=0, inner_steps=None, minimum_defaults=5)
     assert calm.verdict == "activate"
     few = judge(theta, MarketRows(x[:4], y[:4], "random"), seed=0, inner_steps=None, minimum_defaults=5)
     assert (few.verdict, few.cross_fitted) == ("hold", None)
 
 
-def _long_steps(theta: Theta):
-    return {n: v + 2.0 if n.startswith("lr.") else v for n, v in theta.params.items()}
+def _steps_times(theta: Theta, factor: float):
+    return {n: v * factor if n.startswith("lr.") else v for n, v in theta.params.items()}
 
 
 def test_shrinking_by_nothing_gives_theta_back_bit_for_bit() -> None:
