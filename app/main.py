@@ -22,6 +22,17 @@ market's first labelled accounts turn it into that market's own model, **theta_p
 soon as it is active. A PD is a probability of default, a share from 0 to 1; points are safer as they grow.
 """
 
+TAGS = {
+    "products": "What a card product's accounts look like, and what default means for it.",
+    "source data": "Labelled accounts of mature markets, which theta is learned from.",
+    "thetas": "The starting points, each learned by a durable job.",
+    "markets": "The markets of a product, each with its base rate and its own version.",
+    "samples": "A market's labelled accounts: posting some adapts theta to the market.",
+    "theta-primes": "A market's versions: history, promotion and rollback.",
+    "accounts": "Features by reference, so that none is ever part of an address.",
+    "scores": "Probabilities of default, recorded before they are answered.",
+    "operations": "Every market at a glance.",
+}
 ROUTERS = (products, thetas, markets, samples, theta_primes, accounts, scores, ops)
 
 
@@ -56,6 +67,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        openapi_tags=[{"name": name, "description": description} for name, description in TAGS.items()],
         redirect_slashes=False,
         lifespan=lifespan,
     )

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Response
 
+from app.api import examples
 from app.api.counter import TheCounter
 from app.api.parts import AccountPath, MarketSlug, ProductSlug
 from app.api.strict_json import StrictRoute
@@ -12,15 +13,13 @@ from app.services import accounts, scoring
 
 router = APIRouter(prefix="/products/{product}/markets/{market}/accounts", route_class=StrictRoute)
 
-EXAMPLE = {"features": {"annual_income": 38_000, "utilisation": 0.31, "home": "own"}}
-
 
 @router.put("/{account}", tags=["accounts"], summary="Store an account's features")
 def put_account(
     product: ProductSlug,
     market: MarketSlug,
     account: AccountPath,
-    draft: Annotated[AccountDraft, Body(examples=[EXAMPLE])],
+    draft: Annotated[AccountDraft, Body(examples=[examples.ACCOUNT_FEATURES])],
     counter: TheCounter,
     response: Response,
 ) -> Account:

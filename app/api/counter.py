@@ -21,7 +21,8 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         pattern=r"^[\x21-\x7e]{1,200}$",
-        description="any unique text; the same key with the same request gets the first answer again, byte for byte",
+        description="any unique text; for 7 days the same key with the same request gets the first answer again, "
+        "byte for byte",
     ),
 ]
 

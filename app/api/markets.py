@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body
 
+from app.api import examples
 from app.api.counter import TheCounter
 from app.api.parts import AfterName, Limit, MarketSlug, ProductSlug, today
 from app.api.strict_json import StrictRoute
@@ -13,19 +14,12 @@ from app.services import markets
 
 router = APIRouter(prefix="/products/{product}/markets", tags=["markets"], route_class=StrictRoute)
 
-EXAMPLE = {
-    "title": "A market that has barely begun",
-    "currency": "EUR",
-    "base_rate": {"value": 0.12, "low": 0.08, "high": 0.17, "source": "credit bureau", "as_of": "2025-06-30"},
-    "activation": "automatic",
-}
-
 
 @router.put("/{market}", summary="Declare a market")
 def put_market(
     product: ProductSlug,
     market: MarketSlug,
-    draft: Annotated[MarketDraft, Body(examples=[EXAMPLE])],
+    draft: Annotated[MarketDraft, Body(examples=[examples.MARKET_DECLARATION])],
     counter: TheCounter,
 ) -> Market:
     """Declare a market, or replace its declaration: currency (ISO 4217), the base rate of default (a share from 0 to

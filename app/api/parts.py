@@ -5,11 +5,12 @@ from typing import Annotated
 
 from fastapi import Path, Query
 
+from app.api import examples
 from app.domain.products import AccountReference, Slug
 
-ProductSlug = Annotated[Slug, Path(description="the product", examples=["demo-card"])]
-MarketSlug = Annotated[Slug, Path(description="the market", examples=["market-30"])]
-AccountPath = Annotated[AccountReference, Path(description="the bank's own reference", examples=["A-1001"])]
+ProductSlug = Annotated[Slug, Path(description="the product", examples=[examples.PRODUCT])]
+MarketSlug = Annotated[Slug, Path(description="the market", examples=[examples.MARKET])]
+AccountPath = Annotated[AccountReference, Path(description="the bank's own reference", examples=[examples.ACCOUNT])]
 Version = Annotated[int, Path(ge=1, lt=2**31, description="version, counted from 1", examples=[1])]
 Limit = Annotated[int, Query(ge=1, le=1000, description="items of a page")]
 AfterName = Annotated[str | None, Query(max_length=200, description="the `next_after` of the page before")]

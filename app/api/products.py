@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Response
 
+from app.api import examples
 from app.api.counter import Answer, TheCounter, WithKey
 from app.api.parts import AfterName, Limit, ProductSlug
 from app.api.strict_json import StrictRoute
@@ -14,20 +15,6 @@ from app.store.database import Transaction
 
 router = APIRouter(prefix="/products", tags=["products"], route_class=StrictRoute)
 
-EXAMPLE = {
-    "slug": "demo-card",
-    "title": "Credit card, new markets",
-    "feature_schema": {
-        "features": [
-            {"name": "annual_income", "kind": "numeric", "unit": "EUR", "minimum": 0, "direction_of_risk": "decreases"},
-            {"name": "utilisation", "kind": "numeric", "unit": "share", "minimum": 0, "direction_of_risk": "increases"},
-            {"name": "home", "kind": "categorical", "categories": ["own", "rent", "mortgage"]},
-        ]
-    },
-    "outcome": {"definition": "90 or more days past due within 12 months", "performance_window_days": 365},
-    "points_scale": {"base_points": 600, "base_odds": 50, "pdo": 20},
-}
-
 
 @router.post(
     "",
@@ -36,7 +23,7 @@ EXAMPLE = {
     responses={200: {"model": Product, "description": "declared the very same before"}},
     summary="Declare a product",
 )
-def declare_product(draft: Annotated[ProductDraft, Body(examples=[EXAMPLE])], once: WithKey) -> Response:
+def declare_product(draft: Annotated[ProductDraft, Body(examples=[examples.DECLARATION])], once: WithKey) -> Response:
     """Declare a card product: its feature schema, what default means (window in days), and its points scale
     (`base_points` at `base_odds` goods to one bad, `pdo` points double the odds).
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Response
 
+from app.api import examples
 from app.api.counter import Answer, TheCounter, WithKey
 from app.api.parts import AfterNumber, Limit, MarketSlug, ProductSlug, today
 from app.api.strict_json import StrictRoute
@@ -18,27 +19,11 @@ router = APIRouter(prefix="/products/{product}/markets/{market}/samples", tags=[
 DryRun = Annotated[bool, Query(description="true: check, adapt and report as ever, and keep nothing")]
 
 
-def _example_row(account: str, income: float, utilisation: float, home: str, defaulted: bool) -> dict[str, object]:
-    features = {"annual_income": income, "utilisation": utilisation, "home": home}
-    dates = {"opened_on": "2023-03-01", "observed_on": "2024-06-30"}
-    return {"account": account, "features": features, "defaulted": defaulted, **dates}
-
-
-EXAMPLE = {
-    "design": "random",
-    "rows": [
-        _example_row("A-1001", 38_000, 0.31, "own", False),
-        _example_row("A-1002", 21_500, 0.92, "rent", True),
-        _example_row("A-1003", 54_000, 0.12, "mortgage", False),
-    ],
-}
-
-
 @router.post("", status_code=201, response_model=SamplesReceipt, summary="Post labelled accounts; adapt")
 def post_samples(
     product: ProductSlug,
     market: MarketSlug,
-    draft: Annotated[SamplesDraft, Body(examples=[EXAMPLE])],
+    draft: Annotated[SamplesDraft, Body(examples=[examples.SAMPLES])],
     counter: TheCounter,
     once: WithKey,
     dry_run: DryRun = False,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
-from app.api.accounts import EXAMPLE as EXAMPLE_ACCOUNT
+from app.api import examples
 from app.api.counter import Answer, Counter, TheCounter, WithKey
 from app.api.negotiation import choose_media_type
 from app.api.parts import MarketSlug, ProductSlug
@@ -26,9 +26,6 @@ router = APIRouter(tags=["scores"], route_class=StrictRoute)
 MEDIA_TYPES = (JSON, CSV, ARROW, PARQUET)
 NO_STORE = {"Cache-Control": "no-store"}
 BINARY = {"schema": {"type": "string", "format": "binary"}}
-EXAMPLE_CSV = """account,annual_income,utilisation,home
-A-1001,38000,0.31,own
-"""
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -36,19 +33,11 @@ BODY: dict[str, Any] = {
         "content": {
             JSON: {
                 "schema": {"type": "object"},
-                "examples": {
-                    "rows": {"value": {"rows": [{"account": "A-1001", **EXAMPLE_ACCOUNT}]}},
-                    "columns": {
-                        "value": {
-                            "columns": {"annual_income": [38_000, 21_500], "utilisation": [0.31, None]},
-                            "accounts": ["A-1001", "A-1002"],
-                        }
-                    },
-                },
+                "examples": {"rows": {"value": examples.SCORE_ROWS}, "columns": {"value": examples.SCORE_COLUMNS}},
             },
             CSV: {
                 "schema": {"type": "string"},
-                "example": "account,annual_income,utilisation,home\nA-1001,38000,0.31,own\n",
+                "example": examples.SCORE_CSV,
             },
             ARROW: BINARY,
             PARQUET: BINARY,

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import ValidationError
 
+from app.api import examples
 from app.api.counter import Answer, TheCounter
 from app.api.parts import AfterName, Limit, ProductSlug, today
 from app.api.strict_json import StrictRoute
@@ -20,17 +21,12 @@ router = APIRouter(prefix="/products/{product}/source-data", tags=["source data"
 
 Column = Annotated[str, Query(min_length=1, max_length=100)]
 
-EXAMPLE = """market,defaulted,annual_income,utilisation,home
-market-01,0,38000,0.31,own
-market-01,1,21500,0.92,rent
-market-02,0,54000,,mortgage
-"""
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "one row an account; features in the units of the product's schema; an empty cell is missing",
         "content": {
-            "text/csv": {"schema": {"type": "string"}, "example": EXAMPLE},
+            "text/csv": {"schema": {"type": "string"}, "example": examples.SOURCE_CSV},
             "application/jsonl": {"schema": {"type": "string"}},
             "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
             "application/vnd.apache.arrow.stream": {"schema": {"type": "string", "format": "binary"}},

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Response
 
+from app.api import examples
 from app.api.counter import Answer, TheCounter, WithKey
 from app.api.parts import AfterNumber, AfterVersion, Limit, MarketSlug, ProductSlug, Version
 from app.api.strict_json import StrictRoute
@@ -22,7 +23,6 @@ VersionOrZero = Annotated[
 ]
 USUAL_RECIPE = AdaptationRecipe()
 UNNAMED = ActivationDraft()
-WHO = {"activated_by": "M. Moreau", "note": "approved by the launch risk committee"}
 
 
 @router.post("", status_code=201, response_model=AdaptationReceipt, summary="Adapt again to the stored samples")
@@ -71,7 +71,7 @@ def activate_theta_prime(
     market: MarketSlug,
     version: VersionOrZero,
     once: WithKey,
-    draft: Annotated[ActivationDraft, Body(examples=[WHO])] = UNNAMED,
+    draft: Annotated[ActivationDraft, Body(examples=[examples.WHO])] = UNNAMED,
 ) -> Response:
     """Let a version score its market, seen by every process at once. An earlier version rolls back; 0 goes back to
     the product's theta. A refused version cannot serve: 409."""

@@ -4,10 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Response
 
+from app.api import examples
 from app.api.counter import Answer, TheCounter, WithKey
 from app.api.parts import AfterNumber, AfterVersion, Limit, ProductSlug, Version
 from app.api.strict_json import StrictRoute
-from app.api.theta_primes import UNNAMED, WHO
+from app.api.theta_primes import UNNAMED
 from app.domain.pages import Page
 from app.domain.recipes import ThetaRecipe
 from app.domain.theta_primes import ActivationDraft, ActivationRecord
@@ -66,7 +67,7 @@ def activate_theta(
     product: ProductSlug,
     version: Version,
     once: WithKey,
-    draft: Annotated[ActivationDraft, Body(examples=[WHO])] = UNNAMED,
+    draft: Annotated[ActivationDraft, Body(examples=[examples.WHO])] = UNNAMED,
 ) -> Response:
     """Let a trained theta serve: markets without a version of their own are scored by it at once, and adaptations
     start from it. Markets with an active theta_prime keep it until they are adapted again."""

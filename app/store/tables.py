@@ -244,4 +244,5 @@ idempotency_keys = Table(
     Column("headers", JSONB),
     Column("body", LargeBinary),
     _created_at(),
+    Index(None, "created_at"),
 )

@@ -51,15 +51,14 @@ def rows(n: int, *, prefix: str = "A", every: int = 3, **values: Any) -> list[di
 class Bank:
     """One product and one market behind the app."""
 
-    product = "/v1/products/card"
-
-    def __init__(self, client: Client, database: Database, market: str = "north") -> None:
-        self.client, self.database = client, database
+    def __init__(self, client: Client, database: Database, market: str = "north", *, product: str = "card") -> None:
+        self.client, self.database, self._slug = client, database, product
+        self.product = f"/v1/products/{product}"
         self.market = f"{self.product}/markets/{market}"
 
     def at(self, market: str) -> "Bank":
         """The same bank, looked at from another market."""
-        return Bank(self.client, self.database, market)
+        return Bank(self.client, self.database, market, product=self._slug)
 
     def open(self) -> "Bank":
         self.declare_product()
@@ -77,7 +76,7 @@ class Bank:
         """Put a theta there as if it had been trained; returns its version."""
         made = make_theta(**content)
         with self.database.writing() as tx:
-            owner = products.find_product(tx, "card")
+            owner = products.find_product(tx, self._slug)
             assert owner is not None
             trained = thetas.insert_training(tx, owner.id, ThetaRecipe())
             run = training_runs.start_run(tx, trained.id, crashes=0)
@@ -87,7 +86,7 @@ class Bank:
             )
             training_runs.mark_succeeded(tx, run, None)
             if activate:
-                training.activate_theta(tx, "card", trained.version, activated_by="a test")
+                training.activate_theta(tx, self._slug, trained.version, activated_by="a test")
         return trained.version
 
     def post(

@@ -75,6 +75,18 @@ def test_a_key_that_is_no_key_is_refused(bank: Bank, key: str | bytes) -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_parameter")
 
 
+def test_keys_are_forgotten_after_a_week(bank: Bank) -> None:
+    bank.score(features(), headers=KEY)
+    bank.score(features(), headers={"Idempotency-Key": "younger"})
+    for age, key in (("8 days", KEY["Idempotency-Key"]), ("6 days", "younger")):
+        with bank.database.writing() as tx:
+            aged = "UPDATE idempotency_keys SET created_at = now() - CAST(:age AS interval) WHERE key = :key"
+            tx.execute(text(aged), {"age": age, "key": key})
+    bank.score(features(), headers={"Idempotency-Key": "new"})
+    with bank.database.reading() as tx:
+        assert set(tx.execute(text("SELECT key FROM idempotency_keys")).scalars()) == {"younger", "new"}
+
+
 def test_without_a_key_a_post_is_work_each_time(bank: Bank) -> None:
     ids = {bank.score(features()).json()["scores"][0]["id"] for _ in range(3)}
     assert len(ids) == 3
