@@ -13,6 +13,9 @@ from sqlalchemy import make_url
 
 from app.embedded_postgres import EmbeddedPostgres, create_database, drop_database
 
+# Before torch is loaded: OpenMP threads that spin while they wait make it 20 times slower where the cores are shared.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 def throwaway_name() -> str:
     return f"thetaprime_test_{secrets.token_hex(6)}"

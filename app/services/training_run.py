@@ -6,10 +6,10 @@ runs of one training never both write: each start outdates the runs before it, a
 
 import logging
 import math
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any, NamedTuple
 
 from app.engine.contract import MetaError, ProgressEvent, TrainedTheta
@@ -35,6 +35,7 @@ from app.store.training_runs import (
 log = logging.getLogger("thetaprime.training")
 
 PROGRESS_EVERY_S = 0.5
+CHECKPOINT_WITHIN_S = 5.0  # a run that is asked to stop goes on until its next checkpoint, if that comes so soon
 MAX_CRASHES = 3
 
 
@@ -64,7 +65,7 @@ def run_training(
 ) -> bool:
     """Train a theta, from the last checkpoint if there is one, and keep it.
 
-    Args:    is_stopping: asked after every step; True ends the run and gives the training back.
+    Args:    is_stopping: asked after every step; True ends the run at its next checkpoint, and gives the training back.
              max_crashes: after so many runs without an ending or a new checkpoint the training has failed.
     Returns: True: the job is done (theta is kept, the training has failed, or it is another run's);
              False: it was given back and should be run again.
@@ -152,6 +153,7 @@ class _Watch:
         self._resumed_at: dict[str, Any] | None = None
         self._resumes = False
         self._reported_at = -math.inf
+        self._stopping_since: float | None = None
 
     def load(self) -> bytes | None:
         with self._database.reading() as tx:
@@ -160,24 +162,28 @@ class _Watch:
         return state
 
     def save(self, state: bytes) -> None:
+        """Keep a checkpoint; the best moment to stop. Raises: RunStopped, RunOutdated."""
         with self._database.writing() as tx:
             _require(save_checkpoint(tx, self._run, state))
+        self.heed()
 
     def on_progress(self, event: ProgressEvent) -> None:
         """Keep an event, write it if the last one is old enough. Raises: RunStopped, RunOutdated."""
         if self._resumes and self._resumed_at is None:
             self._resumed_at = {"phase": event.phase, "step": event.step}
         self.progress = _presentable(event) | {"resumed_at": self._resumed_at}
-        self.heed()
-        if time.monotonic() - self._reported_at >= PROGRESS_EVERY_S:
-            self._reported_at = time.monotonic()
+        self.heed(patience_s=CHECKPOINT_WITHIN_S)
+        if monotonic() - self._reported_at >= PROGRESS_EVERY_S:
+            self._reported_at = monotonic()
             with self._database.writing() as tx:
                 _require(save_progress(tx, self._run, self.progress))
 
-    def heed(self) -> None:
-        """Raises: RunStopped: the run was asked to stop."""
+    def heed(self, patience_s: float = 0.0) -> None:
+        """Raises: RunStopped: the run was asked to stop, at least ``patience_s`` ago."""
         if self._is_stopping():
-            raise RunStopped
+            self._stopping_since = self._stopping_since or monotonic()
+            if monotonic() - self._stopping_since >= patience_s:
+                raise RunStopped
 
     def give_back(self) -> None:
         with self._database.writing() as tx:

@@ -223,19 +223,30 @@ def test_a_fault_of_recipe_or_data_fails_the_training_with_its_own_words(databas
     assert theta.finished_at is not None
 
 
-def test_a_stopped_run_is_given_back_and_goes_on_at_its_checkpoint(database: Database) -> None:
+def test_a_stopped_run_is_given_back_at_its_next_checkpoint(database: Database) -> None:
     training_id, version = request(database)
     steps: list[int] = []
     trainer = StepTrainer(before_step=steps.append)
-    assert not run(database, training_id, trainer, is_stopping=lambda: len(steps) == 6)
+    assert not run(database, training_id, trainer, is_stopping=lambda: len(steps) >= 6)
     assert read(database, version).status == "queued"
     trainer = StepTrainer()
     assert run(database, training_id, trainer)
     theta = read(database, version)
-    assert trainer.started_at == 4
+    assert trainer.started_at == 8
     assert theta.progress is not None
-    assert theta.progress["resumed_at"] == {"phase": "outer", "step": 5}
+    assert theta.progress["resumed_at"] == {"phase": "outer", "step": 9}
     assert theta.sha256 == hashlib.sha256(bytes([7, *range(1, 11)])).hexdigest()
+
+
+def test_a_stopped_run_does_not_wait_long_for_a_checkpoint(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1000, 2000, 2))
+    monkeypatch.setattr(training_run, "monotonic", lambda: next(clock))
+    training_id, version = request(database)
+    steps: list[int] = []
+    trainer = StepTrainer(before_step=steps.append, checkpoint_every=100)
+    assert not run(database, training_id, trainer, is_stopping=lambda: len(steps) >= 3)
+    assert steps[-1] < trainer.n_steps
+    assert read(database, version).status == "queued"
 
 
 def test_a_stop_while_the_source_is_read_is_heard_before_training(database: Database) -> None:
@@ -321,7 +332,7 @@ def test_a_late_run_does_not_overwrite_the_one_that_took_over(database: Database
 
 def test_progress_is_written_about_twice_a_second(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(training_run.time, "monotonic", lambda: now)
+    monkeypatch.setattr(training_run, "monotonic", lambda: now)
     written: list[int] = []
     save = training_run.save_progress
     monkeypatch.setattr(training_run, "save_progress", lambda *a: (written.append(a[2]["step"]), save(*a))[1])
