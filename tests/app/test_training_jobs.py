@@ -1,129 +1,23 @@
 """Meta-training as a durable job, against a real PostgreSQL; what a kill does to real processes is in tests/e2e."""
 
 import hashlib
-from collections.abc import Callable, Iterator
 
-import pandas
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from procrastinate.schema import SchemaManager
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
-from app.domain.products import OutcomeDefinition, ProductDraft
-from app.domain.recipes import ThetaRecipe
-from app.domain.schema import Feature, FeatureSchema
-from app.domain.thetas import Theta
-from app.engine.contract import Artifact, CheckpointStore, InvalidEpisode, OnProgress, ProgressEvent, TrainedTheta
+from app.engine.contract import InvalidEpisode, TrainedTheta
 from app.errors import UnknownProduct, UnknownTheta, UntrainedTheta
 from app.services import training, training_run
-from app.services.engine import TrainTheta
-from app.store import activations, migrations, queue, source_rows, tables, thetas
-from app.store.database import Database, sqlalchemy_url
-from app.store.products import find_product, insert_product
-from app.store.source_rows import SourceRow
-
-RECIPE = ThetaRecipe(seed=7)
+from app.store import activations
+from app.store.database import Database
+from app.store.products import find_product
+from tests.app.trainings import RECIPE, StepTrainer, found_product, jobs, read, request, run, run_and_die
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url, pool_size=4)
-    with database.writing() as tx:
-        insert_product(
-            tx,
-            ProductDraft(
-                slug="cards",
-                title="Cards",
-                feature_schema=FeatureSchema(features=[Feature(name="income", kind="numeric")]),
-                outcome=OutcomeDefinition(definition="90 days past due", performance_window_days=365),
-            ),
-        )
-        product = find_product(tx, "cards")
-        assert product is not None
-        rows = [SourceRow("ES", is_bad, None, None, {"income": float(is_bad)}) for is_bad in (True, False)]
-        source_rows.copy_source_rows(tx, product.id, rows)
-    yield database
-    database.close()
-
-
-def request(database: Database, *, activate: bool = False) -> tuple[int, int]:
-    """Ask for a theta; return the ids of its training and its version."""
-    with database.writing() as tx:
-        version = training.request_theta(tx, "cards", RECIPE, activate=activate).version
-        product = find_product(tx, "cards")
-        assert product is not None
-        return thetas.get_training(tx, product.id, version).id, version
-
-
-def read(database: Database, version: int = 1) -> Theta:
-    with database.reading() as tx:
-        return training.get_theta(tx, "cards", version)
-
-
-def jobs(database: Database) -> list[tuple[int, str]]:
-    with database.reading() as tx:
-        found = tx.execute(text("SELECT (args ->> 'training_id')::int, status::text FROM jobs.procrastinate_jobs"))
-        return [(row[0], row[1]) for row in found]
-
-
-def execute(database: Database, statement: str) -> None:
-    """Do something to the queue's tables."""
-    with database.writing() as tx:
-        tx.execute(text("SET LOCAL search_path TO jobs"))
-        tx.execute(text(statement))
-
-
-class StepTrainer:
-    """Trains as the engine does: step by step, reporting each, checkpointing some, resumable; theta is its history."""
-
-    def __init__(
-        self, n_steps: int = 10, *, checkpoint_every: int = 4, before_step: Callable[[int], None] | None = None
-    ):
-        self.n_steps, self.checkpoint_every, self.before_step = n_steps, checkpoint_every, before_step
-        self.seen: pandas.DataFrame | None = None
-        self.started_at: int | None = None
-
-    def __call__(
-        self,
-        schema: FeatureSchema,
-        source: pandas.DataFrame,
-        recipe: ThetaRecipe,
-        *,
-        on_progress: OnProgress,
-        checkpoints: CheckpointStore | None,
-    ) -> TrainedTheta:
-        assert checkpoints is not None
-        self.seen = source
-        weights = checkpoints.load() or bytes([recipe.seed])
-        self.started_at = len(weights) - 1
-        for step in range(self.started_at + 1, self.n_steps + 1):
-            if self.before_step:
-                self.before_step(step)
-            weights += bytes([step])
-            if step % self.checkpoint_every == 0:
-                checkpoints.save(weights)
-            on_progress(ProgressEvent("outer", step, self.n_steps, 0.7, float("nan"), float(step), 1.0))
-        return TrainedTheta(Artifact(weights, hashlib.sha256(weights).hexdigest()), {"steps": self.n_steps})
-
-
-def die(at: int) -> Callable[[int], None]:
-    """Make a step that ends a run without a word, as a kill does."""
-
-    def before_step(step: int) -> None:
-        if step == at:
-            raise KeyboardInterrupt  # no Exception: nothing is noted, nothing given back
-
-    return before_step
-
-
-def run(database: Database, training_id: int, train: TrainTheta, **options: object) -> bool:
-    return training_run.run_training(database, training_id, train, **options)  # type: ignore[arg-type]
-
-
-def run_and_die(database: Database, training_id: int, *, at: int) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        run(database, training_id, StepTrainer(before_step=die(at)))
+def database(database: Database) -> Database:
+    found_product(database)
+    return database
 
 
 # --- asking ------------------------------------------------------------------------------------------------------
@@ -381,98 +275,3 @@ def test_a_theta_that_is_not_learned_cannot_serve(database: Database) -> None:
         training.activate_theta(tx, "cards", 1, activated_by="ann")
     with pytest.raises(UnknownTheta), database.writing() as tx:
         training.activate_theta(tx, "cards", 2, activated_by="ann")
-
-
-# --- the queue ---------------------------------------------------------------------------------------------------
-
-
-def take_job(database: Database, *, heartbeat_age_s: float) -> None:
-    """Let a worker, last heard of so long ago, hold the only job."""
-    execute(
-        database,
-        f"""
-        INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '{heartbeat_age_s} s');
-        SELECT procrastinate_fetch_job_v2(NULL, (SELECT max(id) FROM procrastinate_workers));
-        """,
-    )
-
-
-def rescue(database: Database) -> list[int]:
-    with database.writing() as tx:
-        return queue.rescue(tx, stalled_after_s=10)
-
-
-def test_a_dead_workers_job_goes_back_into_the_queue(database: Database) -> None:
-    training_id, _ = request(database)
-    take_job(database, heartbeat_age_s=11)
-    assert rescue(database) == [training_id]
-    assert jobs(database) == [(training_id, "todo")]
-
-
-def test_the_job_of_a_worker_that_was_struck_off_goes_back_too(database: Database) -> None:
-    training_id, _ = request(database)
-    take_job(database, heartbeat_age_s=0)
-    execute(database, "DELETE FROM procrastinate_workers")
-    assert rescue(database) == [training_id]
-    assert jobs(database) == [(training_id, "todo")]
-
-
-def test_a_living_workers_job_is_left_alone(database: Database) -> None:
-    training_id, _ = request(database)
-    take_job(database, heartbeat_age_s=9)
-    assert rescue(database) == []
-    assert jobs(database) == [(training_id, "doing")]
-
-
-@pytest.mark.parametrize("forget", ["DELETE FROM", "UPDATE"])
-def test_an_unfinished_training_without_a_job_gets_one(database: Database, forget: str) -> None:
-    training_id, _ = request(database)
-    done = " SET status = 'succeeded'" if forget == "UPDATE" else ""
-    execute(database, f"{forget} procrastinate_jobs{done}")
-    assert rescue(database) == [training_id]
-    assert jobs(database)[-1] == (training_id, "todo")
-    assert rescue(database) == []
-
-
-def test_a_finished_training_needs_no_job(database: Database) -> None:
-    training_id, _ = request(database)
-    assert run(database, training_id, StepTrainer())
-    execute(database, "DELETE FROM procrastinate_jobs")
-    assert rescue(database) == []
-
-
-def test_of_two_rescuers_one_does_the_work(database: Database) -> None:
-    training_id, _ = request(database)
-    take_job(database, heartbeat_age_s=11)
-    with database.writing() as tx:
-        assert queue.rescue(tx, stalled_after_s=10) == [training_id]
-        assert rescue(database) == []
-    assert jobs(database) == [(training_id, "todo")]
-
-
-# --- its schema --------------------------------------------------------------------------------------------------
-
-
-def test_the_queues_tables_stay_in_their_own_schema_and_go_with_it(empty_database_url: str) -> None:
-    engine = create_engine(sqlalchemy_url(empty_database_url))
-    found = text("SELECT DISTINCT schemaname FROM pg_tables WHERE tablename LIKE 'procrastinate%'")
-    migrations.upgrade(empty_database_url)
-    with engine.connect() as connection:
-        assert connection.execute(found).scalars().all() == ["jobs"]
-        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
-    migrations.downgrade(empty_database_url, "0001")
-    with engine.connect() as connection:
-        assert connection.execute(found).scalars().all() == []
-        assert connection.execute(text("SELECT to_regnamespace('jobs')")).scalar_one() is None
-    migrations.upgrade(empty_database_url)
-    engine.dispose()
-
-
-def test_the_librarys_schema_is_the_one_that_migration_0002_was_written_for() -> None:
-    """When this fails the library has a new schema: add a migration that applies the library's own to older databases
-    (docs/decisions/0003-job-queue.md says how), look through the SQL in app/store/queue.py, then renew the hash."""
-    schema = SchemaManager.get_schema()
-    assert (
-        hashlib.sha256(schema.encode()).hexdigest()
-        == "c70ec4b400a60ad9592787653aae5ae77ae41bf801d56b5bd2712751a07f2009"
-    )
