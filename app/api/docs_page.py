@@ -7,7 +7,7 @@ from fastapi import FastAPI, Response
 from fastapi.routing import iter_route_contexts
 from fastapi.staticfiles import StaticFiles
 
-from app.api.openapi import describe_problems
+from app.api.openapi import complete_document
 
 _OWN = Path(str(files("app.api"))) / "static"
 _SWAGGER_UI = Path(str(files("fastapi_offline"))) / "static"
@@ -52,7 +52,7 @@ def install_docs_page(app: FastAPI) -> None:
     the page are relative, so it works below any path prefix.
     """
     app.openapi_tags = [tag for tag in TAGS if tag["name"] in _used_tags(app)]
-    describe_problems(app)
+    complete_document(app)
     app.mount("/docs/assets", StaticFiles(directory=_SWAGGER_UI), name="docs-assets")
     app.mount("/docs/static", StaticFiles(directory=_OWN), name="docs-static")
     page = (_OWN / "docs.html").read_bytes()

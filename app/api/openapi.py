@@ -1,5 +1,6 @@
-"""What the generated OpenAPI document lacks: how errors look, in every operation."""
+"""What the generated OpenAPI document lacks: how errors look, and examples where Swagger UI fills them in."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import FastAPI
@@ -33,8 +34,9 @@ class ProblemSchema(BaseModel):
 _DROPPED = ("HTTPValidationError", "ValidationError")
 
 
-def describe_problems(app: FastAPI) -> None:
-    """Make `app.openapi()` describe problem+json for every operation, in place of FastAPI's own 422."""
+def complete_document(app: FastAPI) -> None:
+    """Make `app.openapi()` describe problem+json for every operation, in place of FastAPI's own 422, and give each
+    parameter's first example where the docs page takes it from."""
     plain = app.openapi
 
     def completed() -> dict[str, Any]:
@@ -55,6 +57,7 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
     for operations in document["paths"].values():
         for operation in operations.values():
             _describe(operation["responses"])
+            _raise_examples(operation.get("parameters", ()))
     return document
 
 
@@ -63,3 +66,11 @@ def _describe(responses: dict[str, Any]) -> None:
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     responses["4XX"] = {"description": "The request is at fault", "content": content}
     responses["5XX"] = {"description": "The service is at fault", "content": content}
+
+
+def _raise_examples(parameters: Iterable[dict[str, Any]]) -> None:
+    """Swagger UI fills in a parameter's `example`; FastAPI writes `examples` into its schema."""
+    for parameter in parameters:
+        examples = parameter["schema"].get("examples")
+        if examples:
+            parameter["example"] = examples[0]

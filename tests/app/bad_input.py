@@ -215,6 +215,7 @@ ADDRESSES = [
         "a place beyond 64 bits", f"{THETA_PRIMES}?after=9223372036854775808", 422, "invalid_parameter", "must be below"
     ),
     get("NUL in a query", "/v1/products?after=%00", 422, "invalid_parameter", "must not hold NUL"),
+    get("a version beyond 32 bits", f"{THETA_PRIMES}?after={2**31}", 422, "invalid_parameter", "must be below"),
     get("another picture", "/v1/ops/markets", 406, "not_acceptable", "image/svg+xml", Accept="image/png"),
     post(
         "an odd idempotency key",

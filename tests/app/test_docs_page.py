@@ -9,9 +9,12 @@ import pytest
 from fastapi import APIRouter, FastAPI, Query, Response
 from pydantic import BaseModel, Field
 
+from app.api import examples
 from app.api.docs_page import PAGE_HEADERS, install_docs_page
 from app.api.problems import install_problem_handlers
 from app.api.strict_json import StrictRoute
+from app.store.database import Database
+from tests.app.bank import Bank
 from tests.app.browser import Browser, chromium
 from tests.app.serving import serving
 
@@ -112,4 +115,24 @@ def test_page_shows_an_svg_answer_as_a_picture(client: httpx.Client, browser: Br
     browser.screenshot(tmp_path / "chart.png")
     assert (tmp_path / "chart.png").stat().st_size > 0
     assert browser.requested_hosts() == {own_host(client)}
+    assert browser.errors() == []
+
+
+def test_an_example_runs_by_execute_as_it_stands(
+    service: FastAPI, database: Database, browser: Browser, tmp_path: Path
+) -> None:
+    with serving(service) as client:
+        bank = Bank(client, database, examples.MARKET, product=examples.PRODUCT)
+        bank.declare_product(**examples.DECLARATION | {"slug": examples.PRODUCT})
+        bank.add_theta()
+        bank.put_market(examples.MARKET, **examples.MARKET_DECLARATION)
+        operation = "post_samples_v1_products__product__markets__market__samples_post"
+        browser.open(f"{client.base_url}/docs#/samples/{operation}")
+        browser.run("location.reload()")
+        browser.wait_for("return document.querySelector('.execute')")
+        browser.run("document.querySelector('.execute').click()")
+        answer = browser.wait_for("return document.querySelector('.live-responses-table .response')?.innerText")
+        browser.screenshot(tmp_path / "samples.png")
+    assert answer.startswith("201")
+    assert '"verdict": "activate"' in answer
     assert browser.errors() == []
