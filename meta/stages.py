@@ -13,7 +13,7 @@ from meta.trainer import GradientAt, Schedule, StepReport, TrainerState, Validat
 from meta.types import Params
 
 SAVE_EVERY_S = 3.0
-STATE_PARTS = ("theta", "best", "first_moment", "second_moment")
+STATE_PARTS = ("theta", "average", "best", "first_moment", "second_moment")
 DIGEST = 64  # bytes of a hexadecimal SHA-256 in front of a stored state
 
 

@@ -24,7 +24,9 @@ class Schedule:
     """How long and how fast: ``n_steps`` of AdamW at ``lr``, decayed by half a cosine to a tenth after ``warmup``.
 
     Every ``validate_every`` steps the validation loss is taken; after ``patience`` takes without a new best the run
-    stops. ``stop_at`` ends it at a given step without changing the decay.
+    stops. ``stop_at`` ends it at a given step without changing the decay. With ``averaging`` > 0 the result is not the
+    last theta but a running average of it, in which a step's weight fades by that factor a step (Polyak averaging:
+    noise of single batches cancels).
     """
 
     n_steps: int
@@ -34,6 +36,7 @@ class Schedule:
     patience: int = 6
     clip_norm: float = 10.0
     warmup: int = 0
+    averaging: float = 0.0
     stop_at: int | None = None
 
     def __post_init__(self) -> None:
@@ -53,10 +56,14 @@ class Schedule:
 
 @dataclass
 class TrainerState:
-    """Everything a resumed run needs. ``best`` is the theta with the lowest validation loss so far."""
+    """Everything a resumed run needs.
+
+    theta: where the optimiser stands; average: its running average; best: the average with the lowest validation loss.
+    """
 
     step: int
     theta: Params
+    average: Params
     best: Params
     best_loss: float = math.inf
     best_step: int = 0
@@ -69,7 +76,7 @@ class TrainerState:
     def at_start(cls, theta: Params) -> "TrainerState":
         theta = {name: value.detach().clone() for name, value in theta.items()}
         zeros = {name: torch.zeros_like(value) for name, value in theta.items()}
-        return cls(0, theta, dict(theta), first_moment=zeros, second_moment={n: z.clone() for n, z in zeros.items()})
+        return cls(0, theta, dict(theta), dict(theta), first_moment=zeros, second_moment={n: z.clone() for n, z in zeros.items()})
 
 
 @dataclass(frozen=True)
@@ -96,16 +103,17 @@ def train(
     Raises:  TrainingDiverged: the loss or a gradient became NaN or infinite.
     """
     if validate is not None and state.step == 0:
-        _keep_best(state, validate(state.theta), schedule.patience)
+        _keep_best(state, validate(state.average), schedule.patience)
     validation_loss = None if validate is None else state.best_loss
     while state.step < schedule.last_step and not state.done:
         loss, gradient = gradient_at(state.theta, state.step)
         _adamw_step(state, gradient, float(loss), schedule)
         state.step += 1
+        _take_average(state, schedule.averaging)
         if validate is None:
-            state.best, state.best_step = state.theta, state.step
+            state.best, state.best_step = state.average, state.step
         elif state.step % schedule.validate_every == 0 or state.step == schedule.last_step:
-            validation_loss = validate(state.theta)
+            validation_loss = validate(state.average)
             _keep_best(state, validation_loss, schedule.patience)
         on_step(StepReport(state.step, schedule.last_step, float(loss), validation_loss), state)
     state.done = True
@@ -114,10 +122,17 @@ def train(
 
 def _keep_best(state: TrainerState, validation_loss: float, patience: int) -> None:
     if validation_loss < state.best_loss:
-        state.best, state.best_loss, state.best_step, state.waited = state.theta, validation_loss, state.step, 0
+        state.best, state.best_loss, state.best_step, state.waited = state.average, validation_loss, state.step, 0
     else:
         state.waited += 1
         state.done = state.waited >= patience
+
+
+@torch.no_grad()
+def _take_average(state: TrainerState, fading: float) -> None:
+    """Move the average towards theta; early on by more, so that the starting weights are soon forgotten."""
+    share = max(1.0 - fading, 1.0 / state.step)
+    state.average = {n: torch.lerp(state.average[n], value, share) for n, value in state.theta.items()}
 
 
 @torch.no_grad()
