@@ -51,9 +51,9 @@ class TrainingSettings:
     seed: int = 0
     n_folds: int = 3
     pooled_steps: int = 600
-    pooled_lr: float = 5e-3
+    pooled_lr: float = 0.015
     batch_size: int = 512
-    dropout: float = 0.1
+    dropout: float = 0.2
     outer_steps: int = 60
     outer_lr: float = 1e-3
     meta_batch: int = 8
@@ -69,11 +69,19 @@ class TrainingSettings:
 
     @property
     def pooled_schedule(self) -> Schedule:
-        return Schedule(self.pooled_steps, self.pooled_lr, weight_decay=0.01, validate_every=50, patience=4, warmup=30)
+        return Schedule(
+            self.pooled_steps,
+            self.pooled_lr,
+            weight_decay=0.01,
+            validate_every=50,
+            patience=4,
+            warmup=30,
+            averaging=0.99,
+        )
 
     @property
     def episodes_schedule(self) -> Schedule:
-        return Schedule(self.outer_steps, self.outer_lr, validate_every=20, patience=3, warmup=5)
+        return Schedule(self.outer_steps, self.outer_lr, validate_every=20, patience=3, warmup=5, averaging=0.9)
 
 
 @dataclass(frozen=True)

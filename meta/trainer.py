@@ -76,7 +76,14 @@ class TrainerState:
     def at_start(cls, theta: Params) -> "TrainerState":
         theta = {name: value.detach().clone() for name, value in theta.items()}
         zeros = {name: torch.zeros_like(value) for name, value in theta.items()}
-        return cls(0, theta, dict(theta), dict(theta), first_moment=zeros, second_moment={n: z.clone() for n, z in zeros.items()})
+        return cls(
+            0,
+            theta,
+            dict(theta),
+            dict(theta),
+            first_moment=zeros,
+            second_moment={n: z.clone() for n, z in zeros.items()},
+        )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ class ThetaRecipe(Noun):
     inner_lr: Annotated[float, Field(gt=0, le=10)] = 1.5
     n_folds: Annotated[int, Field(ge=2, le=20)] = Field(3, description="of source markets, each held out once")
     pooled_steps: Annotated[int, Field(ge=1, le=100_000)] = 600
-    pooled_lr: Annotated[float, Field(gt=0, le=1)] = 5e-3
+    pooled_lr: Annotated[float, Field(gt=0, le=1)] = 0.015
     outer_steps: Annotated[int, Field(ge=0, le=100_000)] = 60
     outer_lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
     meta_batch: Annotated[int, Field(ge=1, le=256)] = 8

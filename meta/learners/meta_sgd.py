@@ -32,7 +32,9 @@ class MetaSgd(GradientBased):
         theta = {f"net.{name}": value for name, value in weights.items()}
         theta |= {f"lr.{name}": torch.full_like(value, 1.0 / SCALE) for name, value in weights.items()}
         if self.by_evidence:
-            theta |= {f"log_h.{name}": value.new_tensor(math.log(START_HALF_POINT) / SCALE) for name, value in weights.items()}
+            theta |= {
+                f"log_h.{name}": value.new_tensor(math.log(START_HALF_POINT) / SCALE) for name, value in weights.items()
+            }
         return theta
 
     def network_part(self, theta: Params) -> Params:
