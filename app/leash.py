@@ -6,10 +6,25 @@ parent may start the child from a thread that ends.
 """
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+PACKAGES = str(Path(__file__).parents[1])
+
+
+def child_command(module: str) -> list[str]:
+    """Name the program of a child: a module of ours, and never one of the same name in the current folder."""
+    return [sys.executable, "-P", "-m", module]
+
+
+def child_environment(**added: str) -> dict[str, str]:
+    """This process's environment, by which the child finds the modules that this process has."""
+    found = [PACKAGES, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(found), **added}
 
 
 def write_order(**values: Any) -> bytes:

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 from contextlib import suppress
 from typing import IO, Annotated, Self
 
@@ -72,7 +71,8 @@ def start_worker(settings: WorkerSettings, *, log_to: IO[bytes] | None = None) -
     Args: log_to: a file for what it and its trainings log; None: this process's standard error.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "app.worker"],
+        leash.child_command("app.worker"),
+        env=leash.child_environment(),
         stdin=subprocess.PIPE,
         stdout=log_to,
         stderr=log_to,
@@ -168,10 +168,10 @@ def _teach(queue: procrastinate.App, settings: WorkerSettings) -> None:
 async def _run_in_child(settings: WorkerSettings, training_id: int) -> int:
     """Run a training to its end and return its process's exit status, negative for a signal."""
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "app.training_process"),
+        *leash.child_command("app.training_process"),
         stdin=asyncio.subprocess.PIPE,
         start_new_session=True,
-        env=_environment(settings),
+        env=leash.child_environment(**_openmp(settings)),
     )
     try:
         assert child.stdin is not None
@@ -182,11 +182,11 @@ async def _run_in_child(settings: WorkerSettings, training_id: int) -> int:
         raise
 
 
-def _environment(settings: WorkerSettings) -> dict[str, str]:
-    """Tell OpenMP how many threads, and to let them sleep while they wait: where other processes want the cores too,
-    threads that spin made a training 20 times slower."""
+def _openmp(settings: WorkerSettings) -> dict[str, str]:
+    """Settle how many threads there are, and that they sleep while they wait: where other processes want the cores
+    too, threads that spin made a training 20 times slower."""
     cores = {} if settings.n_threads is None else {"OMP_NUM_THREADS": str(settings.n_threads)}
-    return {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ | cores
+    return {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")} | cores
 
 
 async def _end(child: asyncio.subprocess.Process, patience_s: float) -> None:

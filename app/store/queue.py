@@ -27,7 +27,12 @@ def open_queue(url: str) -> procrastinate.App:
     conninfo = sqlalchemy_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     connector = procrastinate.PsycopgConnector(
         conninfo=conninfo,
-        kwargs={"options": f"-c search_path={SCHEMA} -c timezone=UTC"},
+        # A server that is gone without a word is noticed while there is time to come back to it.
+        kwargs={
+            "options": f"-c search_path={SCHEMA} -c timezone=UTC",
+            "connect_timeout": 5,
+            "tcp_user_timeout": 10_000,
+        },
         min_size=1,
         max_size=4,
         timeout=5.0,
