@@ -12,6 +12,7 @@ from app.store.database import Database
 from tests.app.bank import Bank
 from tests.app.fake_engine import FAKE_ENGINE
 from tests.app.serving import serving
+from tests.conftest import throwaway_database
 
 
 @pytest.fixture
@@ -36,3 +37,13 @@ def client(service: FastAPI) -> Iterator[Client]:
 def bank(client: Client, database: Database) -> Bank:
     """A product with an active theta, and a market with a declared base rate."""
     return Bank(client, database).open()
+
+
+@pytest.fixture(scope="module")
+def shared_bank(postgres_url: str, migrated_template: str) -> Iterator[Bank]:
+    """One bank, which takes 100 rows at a time, for all tests of a module that leave nothing behind."""
+    with throwaway_database(postgres_url, template=migrated_template) as url:
+        database = Database(url)
+        with serving(create_app(Settings(database_url=url, n_threads=4, max_rows=100), FAKE_ENGINE)) as client:
+            yield Bank(client, database).open()
+        database.close()

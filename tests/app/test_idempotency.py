@@ -70,8 +70,8 @@ def test_a_dry_run_is_remembered_without_its_work(bank: Bank) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 201, "two words", "schlüssel".encode()])
-def test_a_key_that_is_no_key_is_refused(bank: Bank, key: str | bytes) -> None:
-    answer = bank.post(rows(9), headers={"Idempotency-Key": key})
+def test_a_key_that_is_no_key_is_refused(shared_bank: Bank, key: str | bytes) -> None:
+    answer = shared_bank.post(rows(9), headers={"Idempotency-Key": key})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_parameter")
 
 

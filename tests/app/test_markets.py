@@ -52,14 +52,14 @@ def test_markets_are_listed_by_name_in_pages(bank: Bank) -> None:
         ({"last_version": 7}, "last_version"),
     ],
 )
-def test_a_declaration_that_breaks_the_rules_is_refused(bank: Bank, change: dict[str, Any], field: str) -> None:
-    answer = bank.put_market("south", **(MARKET | change))
+def test_a_declaration_that_breaks_the_rules_is_refused(shared_bank: Bank, change: dict[str, Any], field: str) -> None:
+    answer = shared_bank.put_market("south", **(MARKET | change))
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_body")
     assert [fault["field"] for fault in answer.json()["errors"]] == [field]
-    assert bank.client.get(f"{bank.product}/markets/south").status_code == 404
+    assert shared_bank.client.get(f"{shared_bank.product}/markets/south").status_code == 404
 
 
-def test_unknown_products_and_markets_are_told_apart(bank: Bank) -> None:
-    assert bank.client.get("/v1/products/none/markets/north").json()["code"] == "unknown_product"
-    assert bank.client.get(f"{bank.product}/markets/none").json()["code"] == "unknown_market"
-    assert bank.client.put("/v1/products/none/markets/x", json=MARKET).json()["code"] == "unknown_product"
+def test_unknown_products_and_markets_are_told_apart(shared_bank: Bank) -> None:
+    assert shared_bank.client.get("/v1/products/none/markets/north").json()["code"] == "unknown_product"
+    assert shared_bank.client.get(f"{shared_bank.product}/markets/none").json()["code"] == "unknown_market"
+    assert shared_bank.client.put("/v1/products/none/markets/x", json=MARKET).json()["code"] == "unknown_product"

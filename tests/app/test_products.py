@@ -68,12 +68,12 @@ def test_an_unknown_product_is_not_found(client: Client) -> None:
         ),
     ],
 )
-def test_a_declaration_that_breaks_the_rules_is_refused(client: Client, change: dict[str, Any], field: str) -> None:
-    answer = client.post("/v1/products", json=PRODUCT | change)
+def test_a_declaration_that_breaks_the_rules_is_refused(shared_bank: Bank, change: dict[str, Any], field: str) -> None:
+    answer = shared_bank.declare_product(**({"slug": "refused"} | change))
     assert answer.status_code == 422
     assert answer.json()["code"] == "invalid_body"
     assert [fault["field"] for fault in answer.json()["errors"]] == [field]
-    assert client.get("/v1/products").json()["items"] == []
+    assert shared_bank.count("products") == 1
 
 
 NUMBER = Feature(name="x", kind="numeric", minimum=0, maximum=10)

@@ -160,8 +160,8 @@ def test_a_fault_names_no_personal_value(bank: Bank) -> None:
         ({"design": "random", "rows": {"0": row("A")}}, "rows"),
     ],
 )
-def test_a_malformed_body_is_refused(bank: Bank, body: dict[str, Any], field: str) -> None:
-    answer = bank.client.post(f"{bank.market}/samples", json=body)
+def test_a_malformed_body_is_refused(shared_bank: Bank, body: dict[str, Any], field: str) -> None:
+    answer = shared_bank.client.post(f"{shared_bank.market}/samples", json=body)
     assert code(answer) == (422, "invalid_body")
     assert [fault["field"] for fault in answer.json()["errors"]] == [field]
 

@@ -24,7 +24,6 @@ from app.store.database import Database
 from tests.app.bank import MARKET, Bank, features, rows
 from tests.app.fake_engine import FAKE_ENGINE
 from tests.app.serving import serving
-from tests.conftest import throwaway_database
 
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 SCORE_FIELDS = [
@@ -269,23 +268,12 @@ def test_a_batch_may_leave_out_features_and_accounts(adapted: Bank) -> None:
     ],
 )
 def test_a_bad_batch_is_refused_whole(
-    small_service: Bank, body: Any, media_type: str | None, status: int, problem: str
+    shared_bank: Bank, body: Any, media_type: str | None, status: int, problem: str
 ) -> None:
     content = json.dumps(body) if media_type is None else body
-    answer = send(small_service, content, media_type or "application/json")
+    answer = send(shared_bank, content, media_type or "application/json")
     assert (answer.status_code, answer.json()["code"]) == (status, problem)
-    assert small_service.count("scores") == 0
-
-
-@pytest.fixture(scope="module")
-def small_service(postgres_url: str, migrated_template: str) -> Any:
-    """A service that takes 100 rows at a time; shared, since none of its tests leaves anything behind."""
-    with throwaway_database(postgres_url, template=migrated_template) as url:
-        settings = Settings(database_url=url, n_threads=4, max_rows=100)
-        database = Database(url)
-        with serving(create_app(settings, FAKE_ENGINE)) as client:
-            yield Bank(client, database).open()
-        database.close()
+    assert shared_bank.count("scores") == 0
 
 
 def test_an_answer_form_that_is_not_offered_is_refused_before_anything_is_scored(adapted: Bank) -> None:

@@ -259,11 +259,11 @@ GOOD_ARROW = as_arrow(pyarrow.table(TABLE))
     ],
 )  # fmt: skip
 def test_a_damaged_table_is_refused_whole(
-    bank: Bank, content: bytes, media_type: str, status: int, problem: str
+    shared_bank: Bank, content: bytes, media_type: str, status: int, problem: str
 ) -> None:
-    answer = load(bank, content, media_type)
+    answer = load(shared_bank, content, media_type)
     assert (answer.status_code, answer.json()["code"]) == (status, problem), answer.text
-    assert bank.count("source_rows") == 0
+    assert shared_bank.count("source_rows") == 0
 
 
 def test_arrow_offsets_that_point_outside_are_refused(bank: Bank) -> None:
@@ -285,10 +285,10 @@ def test_an_unknown_product_is_not_found(client: Client) -> None:
     "query",
     [{"opened_on_column": "opened"}, {"market_column": ""}, {"market_colum": "state"}, {"limit": "7"}],
 )
-def test_unclear_columns_are_refused(bank: Bank, query: dict[str, str]) -> None:
-    answer = load(bank, as_csv(pyarrow.table(TABLE)), **query)
+def test_unclear_columns_are_refused(shared_bank: Bank, query: dict[str, str]) -> None:
+    answer = load(shared_bank, as_csv(pyarrow.table(TABLE)), **query)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_parameter")
-    assert bank.count("source_rows") == 0
+    assert shared_bank.count("source_rows") == 0
 
 
 def test_uploads_have_a_limit_of_their_own(database_url: str, database: Database) -> None:

@@ -10,12 +10,12 @@ from app.store.tables import IMMUTABLE_TABLES
 from tests.app.bank import Bank, features, rows
 
 
-@pytest.fixture
-def lived_in(bank: Bank) -> Bank:
+@pytest.fixture(scope="module")
+def lived_in(shared_bank: Bank) -> Bank:
     """A bank with a row in every immutable table."""
-    assert bank.post(rows(9)).status_code == 201
-    assert bank.score(features()).status_code == 200
-    return bank
+    assert shared_bank.post(rows(9)).status_code == 201
+    assert shared_bank.score(features()).status_code == 200
+    return shared_bank
 
 
 @pytest.mark.parametrize("table", IMMUTABLE_TABLES)
@@ -29,13 +29,13 @@ def test_rows_never_change(lived_in: Bank, table: str, statement: str) -> None:
     assert lived_in.count(table) == n_rows
 
 
-def test_no_market_points_at_a_version_that_is_not_there(bank: Bank) -> None:
-    with pytest.raises(DBAPIError, match="fk_markets_active_version"), bank.database.writing() as tx:
+def test_no_market_points_at_a_version_that_is_not_there(shared_bank: Bank) -> None:
+    with pytest.raises(DBAPIError, match="fk_markets_active_version"), shared_bank.database.writing() as tx:
         tx.execute(text("UPDATE markets SET active_version = 99"))
 
 
-def test_no_product_points_at_a_theta_that_is_not_there(bank: Bank) -> None:
-    with pytest.raises(DBAPIError, match="fk_products_active_theta_version"), bank.database.writing() as tx:
+def test_no_product_points_at_a_theta_that_is_not_there(shared_bank: Bank) -> None:
+    with pytest.raises(DBAPIError, match="fk_products_active_theta_version"), shared_bank.database.writing() as tx:
         tx.execute(text("UPDATE products SET active_theta_version = 99"))
 
 
