@@ -2,7 +2,7 @@
 
 import os
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -51,10 +51,9 @@ def serve(host: str, port: int, *, with_worker: bool | None, data_dir: Path | No
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.signal(signal.SIGHUP, server.handle_exit)
         console.print(f"Thetaprime at {address_of(listener)}, docs at {address_of(listener)}/docs", highlight=False)
-        try:
+        with suppress(KeyboardInterrupt):  # uvicorn, done with its last requests, raises once more what ended it
             server.run(sockets=[listener])
-        except KeyboardInterrupt:  # uvicorn, done with its last requests, raises the signal that ended it once more
-            console.print("Stopped.")
+    console.print("Stopped.")
 
 
 def work() -> None:
