@@ -1,0 +1,1 @@
+"""Commands that measure Thetaprime; each writes a table and a plot to docs/results."""

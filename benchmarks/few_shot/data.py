@@ -1,0 +1,119 @@
+"""Real portfolios, cut into markets; the files are not part of the repository."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+from numpy.typing import NDArray
+
+from app.domain.schema import Feature, FeatureSchema
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PUBLIC_ORIGINALS = """\
+The files are made from public originals:
+  lendingclub.parquet  LoanStats3a.csv, Lending Club's loans of 2007-2011 (on Kaggle as "Lending Club loan data")
+  sba.parquet          SBAnational.csv of Li, Mickel & Taylor 2018, "Should This Loan be Approved or Denied?",
+                       Journal of Statistics Education 26(1)
+Each needs the columns `market` (US state), `product` (loan purpose; NAICS sector), `default` (0/1), and features
+known at application; `issued`, `zip3` and `lender_*` may be there and are left out."""
+
+
+class DataNotFound(Exception):
+    """A data file is not where it was looked for; the message says where to get it."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One benchmark world: a file and the column whose values are its markets."""
+
+    name: str
+    title: str
+    file: str
+    market_column: str
+    left_out: tuple[str, ...]
+
+
+DATASETS = {
+    world.name: world
+    for world in (
+        Dataset("lendingclub_states", "Lending Club, US states", "lendingclub.parquet", "market", ("market",)),
+        Dataset(
+            "lendingclub_purposes", "Lending Club, purposes", "lendingclub.parquet", "product", ("market", "product")
+        ),
+        Dataset("sba_states", "SBA, US states", "sba.parquet", "market", ("market",)),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled accounts: features as they come (floats with NaN, strings with None), outcomes and markets.
+
+    Shapes:  features (n_rows, n_features) frame; y (n_rows,), 1.0 = default; market (n_rows,) names.
+    """
+
+    features: pandas.DataFrame
+    y: NDArray[np.float64]
+    market: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def at(self, chosen: NDArray[Any]) -> "Rows":
+        """Keep rows by position or by a mask, in that order."""
+        place = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+        return Rows(self.features.iloc[place], self.y[place], self.market[place])
+
+    def of(self, markets: Sequence[str]) -> "Rows":
+        return self.at(np.isin(self.market, list(markets)))
+
+    def beside(self, more: "Rows") -> "Rows":
+        """These rows and then ``more``."""
+        features = pandas.concat([self.features, more.features], ignore_index=True)
+        return Rows(features, np.concatenate([self.y, more.y]), np.concatenate([self.market, more.market]))
+
+
+def numeric(features: pandas.DataFrame) -> list[str]:
+    """Names of the numeric columns; all others hold categories."""
+    return [name for name in features if features[name].dtype == np.float64]
+
+
+def categorical(features: pandas.DataFrame) -> list[str]:
+    return [name for name in features if features[name].dtype != np.float64]
+
+
+def find_folder(given: Path | None) -> Path:
+    """Folder of the data files: as given, else THETAPRIME_DATA, else ``shared/data`` beside the checkout."""
+    from_environment = os.environ.get("THETAPRIME_DATA")
+    return given or (Path(from_environment) if from_environment else REPOSITORY.parent / "shared" / "data")
+
+
+def load(world: Dataset, folder: Path) -> Rows:
+    """Read a world's rows. Raises DataNotFound."""
+    path = folder / world.file
+    if not path.is_file():
+        raise DataNotFound(
+            f"{path} does not exist. Name the folder with --data or THETAPRIME_DATA.\n{PUBLIC_ORIGINALS}"
+        )
+    frame = pandas.read_parquet(path)
+    y, market = frame["default"].to_numpy(np.float64), frame[world.market_column].to_numpy(dtype=str)
+    unwanted = {"default", "issued", "zip3", *world.left_out}
+    names = [name for name in frame if name not in unwanted and not name.startswith("lender_")]
+    return Rows(pandas.DataFrame({name: _plain(frame[name]) for name in names}), y, market)
+
+
+def schema_of(features: pandas.DataFrame) -> FeatureSchema:
+    """Declare no more than kinds, as a user would who posts the file as it is."""
+    numbers = set(numeric(features))
+    kinds = {name: "numeric" if name in numbers else "categorical" for name in features}
+    return FeatureSchema(features=tuple(Feature(name=name, kind=kind) for name, kind in kinds.items()))
+
+
+def _plain(values: pandas.Series) -> pandas.Series:
+    if pandas.api.types.is_numeric_dtype(values):
+        return values.astype(np.float64)
+    return values.astype(object).where(values.notna(), None)

@@ -1,0 +1,64 @@
+"""Five panels a world: log loss, AUC, Brier, ECE and harmed markets against the number of accounts posted."""
+
+from pathlib import Path
+
+import matplotlib
+import pandas
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
+
+from benchmarks.few_shot.rivals import MAIN_RIVAL
+from benchmarks.few_shot.statistics import harmed_share, market_means
+from benchmarks.few_shot.thetaprime import GUARDED, THETA, THETA_LEVEL, THETA_PRIME
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # the backend without a screen must be chosen first
+
+STYLES = {
+    THETA_PRIME: {"color": "#0b5fa5", "linewidth": 2.4, "marker": "o", "zorder": 5},
+    GUARDED: {"color": "#0b5fa5", "linewidth": 1.2, "linestyle": ":", "marker": ".", "zorder": 4},
+    THETA_LEVEL: {"color": "#5aa0d8", "linewidth": 1.2, "linestyle": "--"},
+    THETA: {"color": "#777777", "linewidth": 1.6, "linestyle": "--"},
+    MAIN_RIVAL: {"color": "#c2410c", "linewidth": 2.0, "marker": "s", "markersize": 5},
+    "LightGBM": {"color": "#c2410c", "linewidth": 1.2, "linestyle": "--"},
+    "Logistic + level": {"color": "#4d7c0f", "linewidth": 1.2},
+}
+PANELS = (("log_loss", "log loss"), ("auc", "AUC"), ("brier", "Brier score"), ("ece", "ECE"))
+
+
+def plot_world(cells: pandas.DataFrame, title: str, file: Path) -> Path:
+    """Draw the pooled and adapted methods; the others are in the tables only, for they would flatten these."""
+    shown = cells[cells["method"].isin(STYLES)]
+    means = market_means(shown, by_n=True).groupby(["method", "n_support"]).mean(numeric_only=True)
+    figure, axes = pyplot.subplots(1, 5, figsize=(21, 4.4), layout="constrained")
+    for ax, (metric, name) in zip(axes, PANELS, strict=False):
+        _draw(ax, means[metric].unstack("method"), name)
+    if THETA in set(shown["method"]):
+        _draw(axes[4], _harmed(shown), f"share of markets harmed against {THETA}")
+        axes[4].set_ylim(-0.02, 1.0)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.suptitle(f"{title}: {cells['market'].nunique()} held-out markets")
+    figure.savefig(file, dpi=80)
+    pyplot.close(figure)
+    return file
+
+
+def _harmed(cells: pandas.DataFrame) -> pandas.DataFrame:
+    rows = {
+        n: {m: harmed_share(at_n, m, THETA) for m in at_n["method"].unique() if m != THETA}
+        for n, at_n in cells.groupby("n_support")
+    }
+    return pandas.DataFrame.from_dict(rows, orient="index")
+
+
+def _draw(ax: Axes, by_n: pandas.DataFrame, name: str) -> None:
+    for method, style in STYLES.items():
+        if method in by_n:
+            ax.plot(by_n.index, by_n[method], label=method, **style)
+    ax.set_xscale("log")
+    ax.set_xticks(list(by_n.index), [str(n) for n in by_n.index])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlabel("accounts posted")
+    ax.set_title(name)
+    ax.grid(alpha=0.25)
