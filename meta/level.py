@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 FloatArray = NDArray[np.float64]
-GRID = np.linspace(-3.0, 3.0, 121)  # candidate levels, in logits; beyond a factor of 20 in odds no prior is learned
-SD_GRID = np.geomspace(0.05, 2.0, 31)
+GRID = np.linspace(-3.0, 3.0, 301)  # candidate levels, in logits; beyond a factor of 20 in odds no prior is learned
+SD_RANGE = (0.05, 2.0)
 
 
 def logit(share: float) -> float:
@@ -113,13 +114,20 @@ def _log_likelihoods(logits: FloatArray, y: FloatArray) -> FloatArray:
 
 
 def _fit_normal(curves: FloatArray, centers: FloatArray, fixed_mean: float | None) -> tuple[float, float]:
-    """Maximise the marginal likelihood of level - center ~ Normal(mean, sd) over grids of mean and sd."""
-    best, best_score = (0.0, float(SD_GRID[0])), -np.inf
-    for mean in GRID[30:-30:2] if fixed_mean is None else [fixed_mean]:
-        for sd in SD_GRID:
-            z = (GRID[None, :] - centers[:, None] - mean) / sd
-            density = np.exp(-0.5 * z**2) / sd
-            score = float(np.log((np.exp(curves) * density).sum(axis=1) + 1e-300).sum())
-            if score > best_score:
-                best, best_score = (float(mean), float(sd)), score
-    return best
+    """Maximise the marginal likelihood of level - center ~ Normal(mean, sd); a fixed mean leaves sd alone free.
+
+    Shapes:  curves (n_markets, n_grid): log likelihoods; centers (n_markets,).
+    """
+    likelihoods, distance = np.exp(curves), GRID[None, :] - centers[:, None]
+
+    def unlikeliness(at: FloatArray) -> float:
+        mean, sd = (at[0] if fixed_mean is None else fixed_mean), math.exp(at[-1])
+        density = np.exp(-0.5 * ((distance - mean) / sd) ** 2) / sd
+        # a spread below the grid's resolution or beyond its ends is no spread that markets could show
+        outside = max(0.0, math.log(SD_RANGE[0] / sd), math.log(sd / SD_RANGE[1]))
+        return outside - float(np.log((likelihoods * density).sum(axis=1) + 1e-300).sum())
+
+    start = np.array([math.log(0.2)] if fixed_mean is not None else [0.0, math.log(0.2)])
+    found = minimize(unlikeliness, start, method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-4}).x
+    sd = min(max(math.exp(found[-1]), SD_RANGE[0]), SD_RANGE[1])
+    return (float(found[0]) if fixed_mean is None else fixed_mean), sd

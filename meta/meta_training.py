@@ -7,7 +7,7 @@ market with those settings.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from meta.types import Column, Params
 from meta.validation import FoldMarkets, Lessons, learn_from_folds
 
 MIN_MARKET_ROWS = 30
+KINDS = ("pooled rows", "episodes")
 TRAINING_SUPPORTS: tuple[tuple[Design, int], ...] = (
     ("random", 20),
     ("random", 50),
@@ -158,6 +159,7 @@ class MetaTraining:
         self.network = settings.learner.network(table.encoder.n_features)
         self.learner: Learner = settings.learner.build(table.encoder.n_features)
         self.folds = assign_folds(table, settings.n_folds, settings.seed)
+        self.plans = (settings.pooled_schedule, settings.episodes_schedule)
 
     def run(
         self, on_progress: Callable[[Progress], None], store: StageStore | None = None
@@ -172,33 +174,40 @@ class MetaTraining:
         fitted = []
         for number, fold in enumerate(self.folds):
             mature = [name for name in everyone if name not in fold]
-            fitted.append(self._learn(stages, f"fold {number + 1} of {len(self.folds)}", mature, fold))
+            fitted.append(self._learn(stages, f"fold {number + 1} of {len(self.folds)}", mature, fold, self.plans))
         lessons = self._lessons(ledger, [params for params, _ in fitted])
-        stops = [int(np.mean([steps[i] for _, steps in fitted])) for i in range(2)]
-        params, _ = self._learn(stages, "all markets", everyone, (), stops)
-        report = self._report(lessons, stops)
+        final = [plan.ending_at(round(np.mean([s[i] for _, s in fitted]))) for i, plan in enumerate(self.plans)]
+        for kind, plan, last in zip(KINDS, self.plans, final, strict=True):
+            ledger.skip(kind, plan.n_steps - last.n_steps)
+        params, _ = self._learn(stages, "all markets", everyone, (), final)
+        report = self._report(lessons, final)
         return self._theta(params, lessons), report
 
     def _learn(
-        self, stages: StageRunner, name: str, mature: Sequence[str], held_out: Sequence[str], stops: Sequence[int] = ()
+        self,
+        stages: StageRunner,
+        name: str,
+        mature: Sequence[str],
+        held_out: Sequence[str],
+        schedules: Sequence[Schedule],
     ) -> tuple[Params, tuple[int, int]]:
         """Learn a theta on ``mature`` markets; returns it with the best step of each stage."""
-        pooled, pooled_step = self._pooled_stage(stages, name, mature, held_out, stops[0] if stops else None)
+        pooled, pooled_step = self._pooled_stage(stages, name, mature, held_out, schedules[0])
         logits = self.logits_at_rest(pooled)
         start = self.learner.start_from(pooled)
         sampler = self._sampler(mature, logits)
         validate = self._episode_validation(held_out, logits) if held_out else None
         params, episode_step = stages.run(
-            f"{name}: episodes",
+            f"{name}: {KINDS[1]}",
             start,
             self._gradient_of_episodes(sampler),
-            self._stopped(self.settings.episodes_schedule, stops[1] if stops else None),
+            schedules[1],
             validate,
         )
         return params, (pooled_step, episode_step)
 
     def _pooled_stage(
-        self, stages: StageRunner, name: str, mature: Sequence[str], held_out: Sequence[str], stop: int | None
+        self, stages: StageRunner, name: str, mature: Sequence[str], held_out: Sequence[str], schedule: Schedule
     ) -> tuple[Params, int]:
         rows = self.table.rows_of(mature)
         x, y = torch.from_numpy(self.table.x[rows]), torch.from_numpy(self.table.y[rows]).float()
@@ -219,8 +228,7 @@ class MetaTraining:
         start["head_b"] += logit(float(y.mean().clamp(1e-3, 1 - 1e-3)))
         start = {n: v.to(self.device) for n, v in start.items()}
         validate = self._pooled_validation(held_out) if held_out else None
-        schedule = self._stopped(self.settings.pooled_schedule, stop)
-        return stages.run(f"{name}: pooled rows", start, pooled.gradient_at, schedule, validate)
+        return stages.run(f"{name}: {KINDS[0]}", start, pooled.gradient_at, schedule, validate)
 
     def _pooled_validation(self, held_out: Sequence[str]) -> Callable[[Params], float]:
         rows = np.flatnonzero(self.table.rows_of(held_out))
@@ -313,24 +321,20 @@ class MetaTraining:
         chosen = rng.choice(goods, min(at_most, len(goods)), replace=False)
         return tuple(int(i) for i in np.sort(self.table.row_id[chosen]))
 
-    @staticmethod
-    def _stopped(schedule: Schedule, stop: int | None) -> Schedule:
-        return schedule if stop is None else replace(schedule, stop_at=stop)
-
     def _planned_steps(self) -> dict[str, int]:
         runs = len(self.folds) + 1
-        return {"pooled rows": runs * self.settings.pooled_steps, "episodes": runs * self.settings.outer_steps}
+        return {kind: runs * plan.n_steps for kind, plan in zip(KINDS, self.plans, strict=True)}
 
     def _fingerprint(self) -> dict[str, Any]:
         content = sha256(self.table.x.tobytes() + self.table.y.tobytes())
         return {"settings": asdict(self.settings), "schema": self.schema_sha256, "rows": content}
 
-    def _report(self, lessons: Lessons, stops: Sequence[int]) -> dict[str, Any]:
+    def _report(self, lessons: Lessons, final: Sequence[Schedule]) -> dict[str, Any]:
         return {
             "n_rows": len(self.table.y),
             "n_defaults": int(self.table.y.sum()),
             "n_markets": len(np.unique(self.table.market)),
-            "pooled_steps": stops[0],
-            "outer_steps": stops[1],
+            "pooled_steps": final[0].n_steps,
+            "outer_steps": final[1].n_steps,
             **lessons.report,
         }

@@ -7,7 +7,7 @@ bits as one that was never interrupted.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -21,10 +21,10 @@ Validate = Callable[[Params], float]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast: ``n_steps`` of AdamW at ``lr``, decayed by half a cosine to a tenth after ``warmup``.
+    """How long and how fast: ``n_steps`` of AdamW at ``lr``, decayed by half a cosine to zero after ``warmup``.
 
     Every ``validate_every`` steps the validation loss is taken; after ``patience`` takes without a new best the run
-    stops. ``stop_at`` ends it at a given step without changing the decay. With ``averaging`` > 0 the result is not the
+    stops. With ``averaging`` > 0 the result is not the
     last theta but a running average of it, in which a step's weight fades by that factor a step (Polyak averaging:
     noise of single batches cancels).
     """
@@ -37,7 +37,6 @@ class Schedule:
     clip_norm: float = 10.0
     warmup: int = 0
     averaging: float = 0.0
-    stop_at: int | None = None
 
     def __post_init__(self) -> None:
         if self.n_steps < 0 or self.validate_every < 1 or self.patience < 1:
@@ -45,13 +44,14 @@ class Schedule:
         if not self.lr > 0:
             raise InvalidRecipe(f"lr must be positive, got {self.lr}")
 
-    @property
-    def last_step(self) -> int:
-        return self.n_steps if self.stop_at is None else min(self.stop_at, self.n_steps)
-
     def lr_at(self, step: int) -> float:
         warm = min(1.0, (step + 1) / (self.warmup + 1))
-        return warm * self.lr * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * step / max(self.n_steps, 1))))
+        return warm * self.lr * 0.5 * (1 + math.cos(math.pi * step / max(self.n_steps, 1)))
+
+    def ending_at(self, step: int) -> "Schedule":
+        """Plan a whole run, decay and all, that walks as far (sum of step sizes) as this one had at ``step``."""
+        walked = sum(self.lr_at(s) for s in range(step)) / self.lr
+        return replace(self, n_steps=min(round(2 * walked), self.n_steps))
 
 
 @dataclass
@@ -112,17 +112,17 @@ def train(
     if validate is not None and state.step == 0:
         _keep_best(state, validate(state.average), schedule.patience)
     validation_loss = None if validate is None else state.best_loss
-    while state.step < schedule.last_step and not state.done:
+    while state.step < schedule.n_steps and not state.done:
         loss, gradient = gradient_at(state.theta, state.step)
         _adamw_step(state, gradient, float(loss), schedule)
         state.step += 1
         _take_average(state, schedule.averaging)
         if validate is None:
             state.best, state.best_step = state.average, state.step
-        elif state.step % schedule.validate_every == 0 or state.step == schedule.last_step:
+        elif state.step % schedule.validate_every == 0 or state.step == schedule.n_steps:
             validation_loss = validate(state.average)
             _keep_best(state, validation_loss, schedule.patience)
-        on_step(StepReport(state.step, schedule.last_step, float(loss), validation_loss), state)
+        on_step(StepReport(state.step, schedule.n_steps, float(loss), validation_loss), state)
     state.done = True
     return state
 

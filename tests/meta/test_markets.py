@@ -183,7 +183,8 @@ def test_the_level_of_a_label_selected_support_follows_the_declared_rate(theta: 
 
 def test_the_guard_refuses_what_is_worse_on_rows_it_has_not_seen(theta: Theta, newcomer) -> None:
     x, y = newcomer
-    uphill = replace(theta, strength=Strength((1.0,), (1.0,)), params=_steps_times(theta, -20.0))
+    still = replace(theta.level_prior, sd=0.01)  # so that only the ranking is judged
+    uphill = replace(theta, level_prior=still, strength=Strength((1.0,), (1.0,)), params=_steps_times(theta, -20.0))
     judgement = judge(uphill, MarketRows(x[:200], y[:200], "random"), seed=0, inner_steps=None, minimum_defaults=5)
     assert judgement.verdict == "refuse"
     assert judgement.cross_fitted["gain"]["high"] < 0

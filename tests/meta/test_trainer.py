@@ -5,7 +5,7 @@ import torch
 
 from meta.errors import InvalidRecipe, TrainingDiverged
 from meta.learners.protocol import OuterGradient
-from meta.trainer import Schedule, TrainerState, train
+from meta.trainer import Schedule, StepReport, TrainerState, train
 from meta.types import Params
 
 TARGET = torch.tensor([1.0, -2.0])
@@ -29,15 +29,14 @@ def test_reaches_the_optimum() -> None:
 def test_steps_as_torchs_adamw_does() -> None:
     weights = torch.zeros(2, 2, requires_grad=True)
     optimiser = torch.optim.AdamW([weights], lr=0.1, weight_decay=0.5)
-    schedule = Schedule(1000, 0.1, weight_decay=0.5)
+    schedule = Schedule(3, 0.1, weight_decay=0.5)
     state = TrainerState.at_start({"w": torch.zeros(2, 2)})
     gradients = [torch.randn(2, 2, generator=torch.Generator().manual_seed(i)) for i in range(3)]
     for step, gradient in enumerate(gradients):
         optimiser.param_groups[0]["lr"] = schedule.lr_at(step)
         weights.grad = gradient
         optimiser.step()
-    stopped = Schedule(1000, 0.1, weight_decay=0.5, stop_at=3)
-    train(state, lambda theta, step: OuterGradient(torch.tensor(0.0), {"w": gradients[step]}), stopped)
+    train(state, lambda theta, step: OuterGradient(torch.tensor(0.0), {"w": gradients[step]}), schedule)
     torch.testing.assert_close(state.theta["w"], weights.detach())
 
 
@@ -63,11 +62,43 @@ def test_no_step_is_among_the_candidates() -> None:
 
 
 def test_resumes_to_the_same_bits() -> None:
-    whole = train(start(), gradient_at, Schedule(60, 0.05))
-    half = train(start(), gradient_at, Schedule(60, 0.05, stop_at=25))
-    half.done = False
-    resumed = train(half, gradient_at, Schedule(60, 0.05))
-    assert torch.equal(resumed.theta["w"], whole.theta["w"])
+    class Killed(Exception):
+        pass
+
+    def die(report: StepReport, state: TrainerState) -> None:
+        if report.step == 25:
+            raise Killed
+
+    schedule = Schedule(60, 0.05, averaging=0.9)
+    whole, killed = train(start(), gradient_at, schedule), start()
+    with pytest.raises(Killed):
+        train(killed, gradient_at, schedule, on_step=die)
+    resumed = train(killed, gradient_at, schedule)
+    assert torch.equal(resumed.best["w"], whole.best["w"])
+
+
+def test_averaging_forgets_at_the_given_rate() -> None:
+    walked = iter([1.0, 2.0, 4.0])
+
+    def walk(report: StepReport, state: TrainerState) -> None:
+        state.theta = {"w": torch.full((2,), next(walked, 0.0))}
+
+    # the average takes in what the step before was moved to: 0 (first), then 1, then 2, at a half each
+    state = train(
+        start(),
+        lambda t, s: OuterGradient(torch.tensor(0.0), {"w": torch.zeros(2)}),
+        Schedule(3, 0.1, averaging=0.5),
+        on_step=walk,
+    )
+    torch.testing.assert_close(state.average["w"], torch.full((2,), (0.5 * (0.5 * 0.0 + 0.5 * 1.0) + 0.5 * 2.0)))
+
+
+def test_a_shorter_run_walks_as_far() -> None:
+    plan = Schedule(600, 0.01)
+    shorter = plan.ending_at(300)
+    assert sum(map(shorter.lr_at, range(shorter.n_steps))) == pytest.approx(sum(map(plan.lr_at, range(300))), rel=0.01)
+    assert plan.ending_at(0).n_steps == 0
+    assert plan.ending_at(600).n_steps == 600
 
 
 def test_divergence_is_an_error() -> None:
