@@ -81,7 +81,7 @@ build_image() {
 start() {
     podman run --detach --name "$1" --network none --read-only --read-only-tmpfs=false --tmpfs /tmp \
         --cap-drop ALL --security-opt no-new-privileges --ulimit nofile=4096:4096 --ulimit nproc=4096:4096 \
-        --volume "$work/database:/database" --env DATABASE_URL "${@:2}" >/dev/null
+        --volume "$work/database:/database" --env DATABASE_URL --env PGPASSWORD "${@:2}" >/dev/null
 }
 run_once() { start "$@" && [ "$(podman wait "$1")" -eq 0 ]; }
 in_api() { podman exec api "$@"; }
@@ -97,13 +97,17 @@ start_database() {
     start database --entrypoint python3 "$image" -c '
 import signal
 from pathlib import Path
+from sqlalchemy import make_url
 from app.embedded_postgres import EmbeddedPostgres
 with EmbeddedPostgres(Path("/database/data")) as server:
-    Path("/database/url").write_text(server.create_database("thetaprime"))
+    url = make_url(server.create_database("thetaprime")).set(drivername="postgresql")
+    Path("/database/password").write_text(url.password)
+    Path("/database/url").write_text(url._replace(password=None).render_as_string())
     signal.pause()'
     patiently test -s "$work/database/url"
     DATABASE_URL="$(cat "$work/database/url")"
-    export DATABASE_URL
+    PGPASSWORD="$(cat "$work/database/password")"
+    export DATABASE_URL PGPASSWORD
 }
 
 section "base image: Debian and its python3"
