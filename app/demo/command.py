@@ -16,7 +16,6 @@ from app.client import ThetaprimeClient
 from app.client.transport import TIMEOUT
 from app.commands.hosting import given_database_url, read_settings
 from app.demo.portfolio import Portfolio, TableChoice, prepare_portfolio
-from app.demo.synthetic import synthetic_portfolio
 from app.demo.walk import Walk
 from app.domain.recipes import ThetaRecipe
 from app.embedded_postgres import default_data_dir, drop_database
@@ -79,6 +78,8 @@ def run_demo(choice: DemoChoice) -> None:
 def _portfolio(choice: DemoChoice) -> Portfolio:
     today = datetime.now(UTC).date()
     if choice.data is None or choice.table is None:
+        from app.demo.synthetic import synthetic_portfolio  # imports torch, which takes seconds
+
         return synthetic_portfolio(today)
     frame = read_frame(choice.data)
     return prepare_portfolio(frame, choice.table, name=choice.data.name.split(".")[0], today=today)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas
 from numpy.typing import NDArray
 from rich.table import Table
-from scipy.stats import rankdata
 
 FloatArray = NDArray[np.float64]
 Z95 = 1.96
@@ -58,11 +58,17 @@ def auc_with_error(defaulted: NDArray[np.bool_], pds: FloatArray) -> tuple[float
     0.75
     """
     bad, good = pds[defaulted], pds[~defaulted]
-    ranks = rankdata(np.concatenate([bad, good]))
-    goods_below = (ranks[: len(bad)] - rankdata(bad)) / len(good)
-    bads_above = 1 - (ranks[len(bad) :] - rankdata(good)) / len(bad)
+    ranks = _ranks(np.concatenate([bad, good]))
+    goods_below = (ranks[: len(bad)] - _ranks(bad)) / len(good)
+    bads_above = 1 - (ranks[len(bad) :] - _ranks(good)) / len(bad)
     variance = goods_below.var(ddof=1) / len(bad) + bads_above.var(ddof=1) / len(good)
     return float(goods_below.mean()), float(np.sqrt(variance))
+
+
+def _ranks(values: FloatArray) -> FloatArray:
+    """Ranks from 1; equal values share their mean rank."""
+    ranks: FloatArray = pandas.Series(values).rank().to_numpy()
+    return ranks
 
 
 def comparison_table(
