@@ -11,28 +11,26 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pandas
 import torch
 from numpy.typing import NDArray
 
 from meta.checkpoint import sha256
-from meta.episodes import Design, EpisodeSampler, Market
+from meta.episodes import Design, EpisodeSampler
 from meta.errors import InvalidEpisode, InvalidRecipe
-from meta.features import Encoder, fit_encoder
 from meta.learners import Learner
 from meta.learners.protocol import OuterGradient
 from meta.level import LevelPrior, logit
 from meta.losses import binary_cross_entropy
 from meta.pooled import AbsenceTeacher, PooledRows, predict_logits
 from meta.progress import Ledger, Progress
+from meta.source import SourceTable, assign_folds
 from meta.stages import StageRunner, StageStore
 from meta.strength import Strength
 from meta.thetas import LearnerSettings, Theta
 from meta.trainer import Schedule
-from meta.types import Column, Params
+from meta.types import Params
 from meta.validation import FoldMarkets, Lessons, learn_from_folds
 
-MIN_MARKET_ROWS = 30
 KINDS = ("pooled rows", "episodes")
 TRAINING_SUPPORTS: tuple[tuple[Design, int], ...] = (
     ("random", 20),
@@ -83,69 +81,6 @@ class TrainingSettings:
     @property
     def episodes_schedule(self) -> Schedule:
         return Schedule(self.outer_steps, self.outer_lr, validate_every=20, patience=3, warmup=5, averaging=0.9)
-
-
-@dataclass(frozen=True)
-class SourceTable:
-    """Encoded source rows of all markets.
-
-    Shapes:  x (n_rows, n_features) float32; y (n_rows,) 0/1; market (n_rows,) names; row_id (n_rows,).
-    """
-
-    encoder: Encoder
-    x: NDArray[np.float32]
-    y: NDArray[np.float64]
-    market: NDArray[np.str_]
-    row_id: NDArray[np.int64]
-
-    @classmethod
-    def from_frame(cls, columns: Sequence[Column], source: pandas.DataFrame) -> "SourceTable":
-        """Fit the encoder and encode ``source``: columns row_id, market, defaulted and one per feature.
-
-        Raises:  InvalidEpisode: the rows cannot teach (one class only, or too few markets of 30 rows).
-        """
-        y = source["defaulted"].to_numpy(dtype=np.float64)
-        if len(np.unique(y)) < 2:
-            raise InvalidEpisode("source rows must hold both defaulters and goods")
-        encoder = fit_encoder(columns, source)
-        x = encoder.encode({c.name: column_values(c, source[c.name]) for c in columns})
-        return cls(encoder, x, y, source["market"].to_numpy(dtype=str), source["row_id"].to_numpy(dtype=np.int64))
-
-    def rows_of(self, names: Sequence[str]) -> NDArray[np.bool_]:
-        return np.isin(self.market, list(names))
-
-    def markets(self, names: Sequence[str], logits: NDArray[np.float64]) -> list[Market]:
-        """Cut the table into markets; ``logits`` (n_rows,) are theta's at rest."""
-        return [
-            Market(name, self.x[rows], self.y[rows], logits[rows]) for name in names for rows in [self.market == name]
-        ]
-
-
-def column_values(column: Column, values: pandas.Series) -> Sequence[Any]:
-    """One frame column as the encoder wants it: floats with NaN, or strings with None."""
-    if column.kind == "numeric":
-        floats: NDArray[np.float64] = values.to_numpy(dtype=np.float64, na_value=np.nan)
-        return floats  # type: ignore[return-value]  # an array is a sequence in all but name
-    return [None if pandas.isna(v) else str(v) for v in values]
-
-
-def assign_folds(table: SourceTable, n_folds: int, seed: int) -> list[list[str]]:
-    """Deal markets of at least 30 rows into folds of about equal numbers of rows, by a seeded shuffle.
-
-    Raises:  InvalidEpisode: fewer than two markets a fold.
-    """
-    names, counts = np.unique(table.market, return_counts=True)
-    usable = [str(name) for name, n in zip(names, counts, strict=True) if n >= MIN_MARKET_ROWS]
-    if len(usable) < 2 * n_folds:
-        raise InvalidEpisode(
-            f"meta-training needs at least {2 * n_folds} source markets of {MIN_MARKET_ROWS} rows, found {len(usable)}"
-        )
-    size = dict(zip(names.tolist(), counts.tolist(), strict=True))
-    order = [usable[i] for i in np.random.default_rng(seed).permutation(len(usable))]
-    folds: list[list[str]] = [[] for _ in range(n_folds)]
-    for name in order:
-        min(folds, key=lambda fold: sum(size[m] for m in fold)).append(name)
-    return folds
 
 
 class MetaTraining:

@@ -6,10 +6,10 @@ import torch
 from app.domain.recipes import ThetaRecipe
 from app.domain.schema import FeatureSchema
 from app.engine.columns import columns_of
-from app.engine.contract import Artifact, CheckpointStore, OnProgress, ProgressEvent, TrainedTheta
+from app.engine.contract import Artifact, CheckpointStore, OnProgress, TrainedTheta
 from meta.checkpoint import sha256
-from meta.meta_training import MetaTraining, SourceTable, TrainingSettings
-from meta.progress import Progress
+from meta.meta_training import MetaTraining, TrainingSettings
+from meta.source import SourceTable
 from meta.thetas import LearnerSettings
 
 
@@ -28,11 +28,7 @@ def train_theta(
     """
     table = SourceTable.from_frame(columns_of(schema), source)
     training = MetaTraining(schema.sha256(), table, settings_of(recipe))
-
-    def tell(progress: Progress) -> None:
-        on_progress(ProgressEvent(**vars(progress)))
-
-    theta, report = training.run(tell, checkpoints)
+    theta, report = training.run(on_progress, checkpoints)
     weights = theta.pack()
     return TrainedTheta(Artifact(weights, sha256(weights)), report | {"torch": torch.__version__})
 

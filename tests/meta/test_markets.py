@@ -11,8 +11,9 @@ from meta.checkpoint import sha256
 from meta.errors import CorruptArtifact, InvalidEpisode, InvalidRecipe
 from meta.guard import judge
 from meta.inference import EnsembleForward
-from meta.meta_training import MetaTraining, SourceTable, TrainingSettings, assign_folds, column_values
+from meta.meta_training import MetaTraining, TrainingSettings
 from meta.metrics import log_loss
+from meta.source import SourceTable, assign_folds, column_values
 from meta.strength import SHARES, Strength, learn_strength, shrink
 from meta.thetas import LearnerSettings, Theta, pack_theta_prime, serve
 

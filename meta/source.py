@@ -1,0 +1,79 @@
+"""Source rows of mature markets as arrays, and their markets dealt into folds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas
+from numpy.typing import NDArray
+
+from meta.episodes import Market
+from meta.errors import InvalidEpisode
+from meta.features import Encoder, fit_encoder
+from meta.types import Column
+
+MIN_MARKET_ROWS = 30
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """Encoded source rows of all markets.
+
+    Shapes:  x (n_rows, n_features) float32; y (n_rows,) 0/1; market (n_rows,) names; row_id (n_rows,).
+    """
+
+    encoder: Encoder
+    x: NDArray[np.float32]
+    y: NDArray[np.float64]
+    market: NDArray[np.str_]
+    row_id: NDArray[np.int64]
+
+    @classmethod
+    def from_frame(cls, columns: Sequence[Column], source: pandas.DataFrame) -> "SourceTable":
+        """Fit the encoder and encode ``source``: columns row_id, market, defaulted and one per feature.
+
+        Raises:  InvalidEpisode: the rows cannot teach (one class only, or too few markets of 30 rows).
+        """
+        y = source["defaulted"].to_numpy(dtype=np.float64)
+        if len(np.unique(y)) < 2:
+            raise InvalidEpisode("source rows must hold both defaulters and goods")
+        encoder = fit_encoder(columns, source)
+        x = encoder.encode({c.name: column_values(c, source[c.name]) for c in columns})
+        return cls(encoder, x, y, source["market"].to_numpy(dtype=str), source["row_id"].to_numpy(dtype=np.int64))
+
+    def rows_of(self, names: Sequence[str]) -> NDArray[np.bool_]:
+        return np.isin(self.market, list(names))
+
+    def markets(self, names: Sequence[str], logits: NDArray[np.float64]) -> list[Market]:
+        """Cut the table into markets; ``logits`` (n_rows,) are theta's at rest."""
+        return [
+            Market(name, self.x[rows], self.y[rows], logits[rows]) for name in names for rows in [self.market == name]
+        ]
+
+
+def column_values(column: Column, values: pandas.Series) -> Sequence[Any]:
+    """One frame column as the encoder wants it: floats with NaN, or strings with None."""
+    if column.kind == "numeric":
+        floats: NDArray[np.float64] = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        return floats  # type: ignore[return-value]  # an array is a sequence in all but name
+    return [None if pandas.isna(v) else str(v) for v in values]
+
+
+def assign_folds(table: SourceTable, n_folds: int, seed: int) -> list[list[str]]:
+    """Deal markets of at least 30 rows into folds of about equal numbers of rows, by a seeded shuffle.
+
+    Raises:  InvalidEpisode: fewer than two markets a fold.
+    """
+    names, counts = np.unique(table.market, return_counts=True)
+    usable = [str(name) for name, n in zip(names, counts, strict=True) if n >= MIN_MARKET_ROWS]
+    if len(usable) < 2 * n_folds:
+        raise InvalidEpisode(
+            f"meta-training needs at least {2 * n_folds} source markets of {MIN_MARKET_ROWS} rows, found {len(usable)}"
+        )
+    size = dict(zip(names.tolist(), counts.tolist(), strict=True))
+    order = [usable[i] for i in np.random.default_rng(seed).permutation(len(usable))]
+    folds: list[list[str]] = [[] for _ in range(n_folds)]
+    for name in order:
+        min(folds, key=lambda fold: sum(size[m] for m in fold)).append(name)
+    return folds
