@@ -85,8 +85,22 @@ start() {
 }
 run_once() { start "$@" && [ "$(podman wait "$1")" -eq 0 ]; }
 in_api() { podman exec api "$@"; }
-get() { in_api python3 -c 'import sys, urllib.request as r; r.urlopen("http://127.0.0.1:8000" + sys.argv[1], timeout=5)' "$1"; }
-patiently() { local i; for i in $(seq 60); do "$@" && return; sleep 1; done; return 1; }
+get() {
+    in_api python3 -c '
+import sys, urllib.request
+try:
+    urllib.request.urlopen("http://127.0.0.1:8000" + sys.argv[1], timeout=5)
+except OSError as fault:
+    sys.exit(f"{sys.argv[1]}: {fault}")' "$1"
+}
+patiently() {
+    for _ in $(seq 60); do
+        if "$@" >"$work/attempt" 2>&1; then return; fi
+        sleep 1
+    done
+    cat "$work/attempt"
+    return 1
+}
 is_running() { [ "$(podman inspect --format '{{.State.Running}}' "$1")" = true ]; }
 process_status() { in_api grep -qE "$1" /proc/1/status; }
 exit_code() { podman inspect --format '{{.State.ExitCode}}' "$1"; }
@@ -140,6 +154,10 @@ expect "/tmp can be written" in_api touch /tmp/file
 expect "no capability is left" process_status '^CapEff:\s*0+$'
 expect "no new privileges can be had" process_status '^NoNewPrivs:\s*1$'
 expect "the worker still runs" is_running worker
+
+section "learn, adapt, score"
+expect "the demo's walk passes under the same restrictions" run_once demo "$image" demo --quick --exit
+podman logs --tail 25 demo
 
 section "a clean stop"
 for name in worker api; do expect "$name ends by itself when asked" stops_cleanly "$name"; done
