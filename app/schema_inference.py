@@ -98,8 +98,8 @@ def _feature(name: str, column: "pandas.Series[Any]") -> Feature:
 
 def _values(column: "pandas.Series[Any]", kind: Literal["numeric", "categorical"]) -> "pandas.Series[Any]":
     if kind == "categorical":
-        texts = column.astype(object).map(_category, na_action="ignore")
-        return texts.where(texts.notna(), None)
+        texts = [None if pandas.isna(value) else _category(value) for value in column]
+        return pandas.Series(texts, index=column.index, dtype=object)
     try:
         values = column.astype("Float64").astype("float64")
     except (TypeError, ValueError) as fault:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas
 from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 FloatArray = NDArray[np.float64]
-Z95 = 1.96
 SMALLEST_PD = 1e-12
 
 
@@ -67,34 +67,33 @@ def auc_with_error(defaulted: NDArray[np.bool_], pds: FloatArray) -> tuple[float
 
 def _ranks(values: FloatArray) -> FloatArray:
     """Ranks from 1; equal values share their mean rank."""
-    ranks: FloatArray = pandas.Series(values).rank().to_numpy()
-    return ranks
+    return np.asarray(pandas.Series(values).rank(), dtype=np.float64)
 
 
 def comparison_table(
-    market: str, defaulted: NDArray[np.bool_], reference: str, pds: Mapping[str, FloatArray | str]
+    market: str, defaulted: NDArray[np.bool_], reference: str, pds: Mapping[str, FloatArray | None]
 ) -> Table:
-    """Lay out the models, a row each, compared with the reference among them; a text says why there are no PDs."""
+    """Lay out the models, a row each, compared with the reference among them; None: no PDs and no numbers."""
     n, rate = len(defaulted), float(defaulted.mean())
     error = np.sqrt(rate * (1 - rate) / n)
     title = f"{market}: {n:,} later accounts, {int(defaulted.sum()):,} defaulted = {rate:.1%} ± {error:.1%}"
-    table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left", caption=_CAPTION)
+    table = Table(
+        title=title, caption=_CAPTION, title_justify="left", caption_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
     table.add_column("model", no_wrap=True)
-    for heading in ("log loss", f"against {reference}", "AUC (95 %)", "Brier", "mean PD"):
+    for heading in ("log loss", f"against {reference}", "AUC", "Brier", "mean PD"):
         table.add_column(heading, justify="right", no_wrap=True)
     base = pds[reference]
-    assert not isinstance(base, str)
+    assert base is not None
     for name, found in pds.items():
-        cells = [found] if isinstance(found, str) else _cells(measure(defaulted, found, base), name == reference)
-        table.add_row(name, *cells)
+        table.add_row(name, *([] if found is None else _cells(measure(defaulted, found, base), name == reference)))
     return table
 
 
-_CAPTION = "log loss and Brier: lower is better; ± one standard error, paired over accounts"
+_CAPTION = "log loss, Brier: lower is better; ±: one standard error, of paired differences"
 
 
 def _cells(found: Measures, is_reference: bool) -> list[str]:
-    low, high = (max(0.0, min(1.0, found.auc + side * Z95 * found.auc_error)) for side in (-1, 1))
     against = "" if is_reference else f"{found.difference:+.4f} ± {found.difference_error:.4f}"
-    auc = f"{found.auc:.3f} ({low:.3f} to {high:.3f})"
+    auc = f"{found.auc:.3f} ± {found.auc_error:.3f}"
     return [f"{found.log_loss:.4f}", against, auc, f"{found.brier:.4f}", f"{found.mean_pd:.1%}"]

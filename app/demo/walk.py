@@ -102,10 +102,11 @@ class Walk:
             self._screen.say(reason)
         return outcome
 
-    def _score_by_theta_prime(self, outcome: AdaptationOutcome) -> FloatArray | str:
+    def _score_by_theta_prime(self, outcome: AdaptationOutcome) -> FloatArray | None:
         """Score by theta_prime, also where its guard holds it back; what serves is then what the guard let serve."""
         if outcome.verdict == "refuse":
-            return "refused by its guard"
+            self._screen.say("refused: theta_prime can't serve, so it has no scores to compare; theta goes on serving")
+            return None
         if outcome.verdict == "hold":
             self._client.activate_theta_prime(self.product, self.market, outcome.version, WHO)
         pds = self._pds_of_later("theta_prime")
@@ -114,15 +115,15 @@ class Walk:
             self._screen.say("held back: activated for this comparison alone, then rolled back to theta")
         return pds
 
-    def _compare(self, by_theta: FloatArray, by_theta_prime: FloatArray | str) -> None:
+    def _compare(self, by_theta: FloatArray, by_theta_prime: FloatArray | None) -> None:
         portfolio, n_first = self._portfolio, len(self._portfolio.first)
         self._screen.step(f"What they say of {self.market}'s later accounts, which none of them has seen")
         own = own_model(portfolio.schema, portfolio.first, portfolio.later)
-        pds: dict[str, FloatArray | str] = {
+        pds: dict[str, FloatArray | None] = {
             "theta_prime": by_theta_prime,
             "theta": by_theta,
             "pooled trees": pooled_trees(portfolio.schema, portfolio.mature, portfolio.later),
-            f"the {n_first} alone": f"all {n_first} are of one class" if own is None else own,
+            f"the {n_first} alone": own,
         }
         if portfolio.true_pds is not None:
             pds["true PDs"] = portfolio.true_pds
@@ -130,7 +131,8 @@ class Walk:
         self._screen.console.print(table)
         self._screen.say(f"theta_prime: theta adapted on the first {n_first}; theta: learned on mature markets alone")
         self._screen.say("pooled trees: scikit-learn's HistGradientBoosting on the same mature markets")
-        self._screen.say(f"the {n_first} alone: logistic regression on the new market's first accounts")
+        how = "all of one class, so no model" if own is None else "logistic regression on them"
+        self._screen.say(f"the {n_first} alone: the new market's first accounts, {how}")
         if portfolio.true_pds is not None:
             self._screen.say("true PDs: the data are made up, so the best possible is known")
 
