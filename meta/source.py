@@ -61,7 +61,9 @@ def column_values(column: Column, values: pandas.Series) -> Sequence[Any]:
 
 
 def assign_folds(table: SourceTable, n_folds: int, seed: int) -> list[list[str]]:
-    """Deal markets of at least 30 rows into folds of about equal numbers of rows, by a seeded shuffle.
+    """Deal markets of at least 30 rows into folds: equally many, the largest first, each to where rows are fewest.
+
+    So no fold is one giant market alone; ``seed`` settles markets of equal size.
 
     Raises:  InvalidEpisode: fewer than two markets a fold.
     """
@@ -72,8 +74,8 @@ def assign_folds(table: SourceTable, n_folds: int, seed: int) -> list[list[str]]
             f"meta-training needs at least {2 * n_folds} source markets of {MIN_MARKET_ROWS} rows, found {len(usable)}"
         )
     size = dict(zip(names.tolist(), counts.tolist(), strict=True))
-    order = [usable[i] for i in np.random.default_rng(seed).permutation(len(usable))]
+    shuffled = [usable[i] for i in np.random.default_rng(seed).permutation(len(usable))]
     folds: list[list[str]] = [[] for _ in range(n_folds)]
-    for name in order:
-        min(folds, key=lambda fold: sum(size[m] for m in fold)).append(name)
+    for name in sorted(shuffled, key=lambda name: -size[name]):
+        min(folds, key=lambda fold: (len(fold), sum(size[m] for m in fold))).append(name)
     return folds

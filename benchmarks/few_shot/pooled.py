@@ -181,4 +181,5 @@ def categories_of(features: pandas.DataFrame) -> dict[str, list[str]]:
 
 def typed_features(features: pandas.DataFrame, categories: dict[str, list[str]]) -> pandas.DataFrame:
     """Features as LightGBM takes them; a category that is not known counts as missing."""
-    return features.assign(**{name: pandas.Categorical(features[name], known) for name, known in categories.items()})
+    typed = {name: features[name].where(features[name].isin(known)) for name, known in categories.items()}
+    return features.assign(**{name: pandas.Categorical(typed[name], known) for name, known in categories.items()})

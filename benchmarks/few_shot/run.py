@@ -93,16 +93,13 @@ def _run_method(job: Job, method: str, rival: Rival, source: SourceMarkets, mark
 def _results(job: Job, rival: Rival, markets: Sequence[Rows]) -> Iterator[dict[str, Any]]:
     n_draws = min(job.design.n_draws, rival.n_draws or job.design.n_draws)
     for market in markets:
+        rival.meet(market.features)
         for cell in draw_cells(str(market.market[0]), len(market), job.design, n_draws):
-            query = market.at(cell.query)
-            pds = rival.pds(market.at(cell.support), query)
+            pds = rival.pds(cell.support, market.y[cell.support], cell.query)
             where = {"world": job.world, "split": job.split, "market": cell.market}
+            where |= {"n_support": cell.n_support, "draw": cell.draw}
             for name in rival.names:
-                yield (
-                    where
-                    | {"n_support": cell.n_support, "draw": cell.draw, "method": name}
-                    | measure(query.y, pds[name])
-                )
+                yield where | {"method": name} | measure(market.y[cell.query], pds[name])
 
 
 def measure(y: FloatArray, pd: FloatArray) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
@@ -238,6 +239,14 @@ def test_theta_and_theta_prime_survive_storage(theta: Theta, newcomer) -> None:
         serve(stored, "7" * 64, (prime, sha256(prime)))
     with pytest.raises(CorruptArtifact, match="expected a theta_prime"):
         serve(stored, sha256(content), (content, sha256(content)))
+
+
+def test_a_giant_market_is_never_a_fold_of_its_own(columns, portfolio: pandas.DataFrame) -> None:
+    names = portfolio["market"].unique()
+    giant = pandas.concat([portfolio, *[portfolio[portfolio["market"] == names[0]]] * 9], ignore_index=True)
+    folds = assign_folds(SourceTable.from_frame(columns, giant), 3, seed=0)
+    assert sorted(name for fold in folds for name in fold) == sorted(names)
+    assert max(map(len, folds)) - min(map(len, folds)) <= 1
 
 
 def test_source_rows_that_cannot_teach_are_refused(portfolio, columns, table: SourceTable) -> None:
