@@ -20,7 +20,7 @@ ROWS_AT_ONCE = 512  # bounds memory only: results do not depend on it
 class EnsembleForward:
     """``meta.nets.Ensemble`` plus the level of a theta_prime, for serving.
 
-    Shapes:  r (n_members, n_features); s0, b0 (n_members, width) ...; head_w (n_members, width); level (1,), in logits.
+    Shapes:  r (n_members, n_features); s0, b0 (n_members, width) ...; head_w (n_members, sum of widths); level (1,), in logits.
     """
 
     weights: Weights
@@ -40,12 +40,13 @@ class EnsembleForward:
 
     def _piece_logits(self, x: NDArray[np.float32]) -> FloatArray:
         w = self.weights
-        hidden = x[:, None, :] * w["r"]
+        hidden, layers = x[:, None, :] * w["r"], []
         for layer in range(self.n_layers):
             # a stack of (n_members, width_in) @ (width_in, width_out): NumPy multiplies row by row
             mixed = np.matmul(hidden, w[f"w{layer}"])
             hidden = np.maximum(mixed * w[f"s{layer}"] + w[f"b{layer}"], 0.0)
-        members = (hidden * w["head_w"]).sum(axis=2, dtype=np.float64) + w["head_b"]
+            layers.append(hidden)
+        members = (np.concatenate(layers, axis=2) * w["head_w"]).sum(axis=2, dtype=np.float64) + w["head_b"]
         return _logit_of_mean(members) + float(w["level"][0])
 
 

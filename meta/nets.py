@@ -79,7 +79,8 @@ class Ensemble:
     Source:  TabM, Gorishniy et al. 2024, arXiv:2410.24210; BatchEnsemble, Wen et al. 2020, arXiv:2002.06715.
     Deviations: a member's input scaling r is applied to the first layer only and its output scaling s and bias b
              to every layer, since the input scaling of a hidden layer can be folded into the scaling before it
-             (ReLU is positively homogeneous, and s and b are learned per member).
+             (ReLU is positively homogeneous, and s and b are learned per member); the head reads every hidden
+             layer, since shallow and deep members each won on one of two real portfolios and both together on both.
     """
 
     n_inputs: int
@@ -95,8 +96,8 @@ class Ensemble:
             params[f"w{layer}"] = _uniform((fan_in, fan_out), bound, generator)
             params[f"s{layer}"] = torch.ones(k, fan_out)
             params[f"b{layer}"] = _uniform((k, fan_out), bound, generator)
-        bound = 1.0 / math.sqrt(self.widths[-1])
-        params["head_w"] = _uniform((k, self.widths[-1]), bound, generator)
+        seen = sum(self.widths)
+        params["head_w"] = _uniform((k, seen), 1.0 / math.sqrt(seen), generator)
         params["head_b"] = torch.zeros(k)
         return params
 
@@ -104,11 +105,12 @@ class Ensemble:
         self, params: Params, x: Tensor, dropout: float = 0.0, generator: torch.Generator | None = None
     ) -> Tensor:
         """``dropout`` (share of hidden units, pooled training only) draws from ``generator``."""
-        hidden = self._body(params, x, dropout, generator)
+        hidden = torch.cat(self._hidden(params, x, dropout, generator), dim=-1)
         return (hidden * params["head_w"].unsqueeze(-3)).sum(-1) + params["head_b"].unsqueeze(-2)
 
-    def _body(self, params: Params, x: Tensor, dropout: float, generator: torch.Generator | None) -> Tensor:
-        """Last hidden layer, (..., n_rows, n_members, width)."""
+    def _hidden(self, params: Params, x: Tensor, dropout: float, generator: torch.Generator | None) -> list[Tensor]:
+        """Every hidden layer, each (..., n_rows, n_members, width)."""
+        layers = []
         hidden = x.unsqueeze(-2) * params["r"].unsqueeze(-3)
         for layer in range(len(self.widths)):
             w, s, b = params[f"w{layer}"], params[f"s{layer}"], params[f"b{layer}"]
@@ -118,7 +120,8 @@ class Ensemble:
             if dropout:
                 kept = torch.rand(hidden.shape, generator=generator, device=hidden.device) >= dropout
                 hidden = hidden * kept / (1.0 - dropout)
-        return hidden
+            layers.append(hidden)
+        return layers
 
     def readout(self, outputs: Tensor) -> Tensor:
         return logit_of_mean(outputs)

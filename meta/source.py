@@ -13,7 +13,7 @@ from meta.errors import InvalidEpisode
 from meta.features import Encoder, fit_encoder
 from meta.types import Column
 
-MIN_MARKET_ROWS = 30
+MIN_MARKET_ROWS = 40  # a support of 20 and some rows to judge it by
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SourceTable:
     def from_frame(cls, columns: Sequence[Column], source: pandas.DataFrame) -> "SourceTable":
         """Fit the encoder and encode ``source``: columns row_id, market, defaulted and one per feature.
 
-        Raises:  InvalidEpisode: the rows cannot teach (one class only, or too few markets of 30 rows).
+        Raises:  InvalidEpisode: the rows cannot teach (one class only, or too few markets).
         """
         y = source["defaulted"].to_numpy(dtype=np.float64)
         if len(np.unique(y)) < 2:
@@ -61,21 +61,19 @@ def column_values(column: Column, values: pandas.Series) -> Sequence[Any]:
 
 
 def assign_folds(table: SourceTable, n_folds: int, seed: int) -> list[list[str]]:
-    """Deal markets of at least 30 rows into folds: equally many, the largest first, each to where rows are fewest.
-
-    So no fold is one giant market alone; ``seed`` settles markets of equal size.
+    """Deal markets of at least 40 rows into folds of as many markets and about as many rows, seeded.
 
     Raises:  InvalidEpisode: fewer than two markets a fold.
     """
     names, counts = np.unique(table.market, return_counts=True)
-    usable = [str(name) for name, n in zip(names, counts, strict=True) if n >= MIN_MARKET_ROWS]
-    if len(usable) < 2 * n_folds:
+    by_size = [str(names[i]) for i in np.argsort(-counts, kind="stable") if counts[i] >= MIN_MARKET_ROWS]
+    if len(by_size) < 2 * n_folds:
         raise InvalidEpisode(
-            f"meta-training needs at least {2 * n_folds} source markets of {MIN_MARKET_ROWS} rows, found {len(usable)}"
+            f"meta-training needs at least {2 * n_folds} source markets of {MIN_MARKET_ROWS} rows, found {len(by_size)}"
         )
-    size = dict(zip(names.tolist(), counts.tolist(), strict=True))
-    shuffled = [usable[i] for i in np.random.default_rng(seed).permutation(len(usable))]
+    rng = np.random.default_rng(seed)
     folds: list[list[str]] = [[] for _ in range(n_folds)]
-    for name in sorted(shuffled, key=lambda name: -size[name]):
-        min(folds, key=lambda fold: (len(fold), sum(size[m] for m in fold))).append(name)
+    for start in range(0, len(by_size), n_folds):  # the next largest, one to each fold
+        for place, name in zip(rng.permutation(n_folds), by_size[start : start + n_folds], strict=False):
+            folds[place].append(name)
     return folds

@@ -252,7 +252,7 @@ def test_a_giant_market_is_never_a_fold_of_its_own(columns, portfolio: pandas.Da
 def test_source_rows_that_cannot_teach_are_refused(portfolio, columns, table: SourceTable) -> None:
     with pytest.raises(InvalidEpisode, match="both defaulters and goods"):
         SourceTable.from_frame(columns, portfolio[portfolio["defaulted"]])
-    with pytest.raises(InvalidEpisode, match="at least 10 source markets of 30 rows, found 8"):
+    with pytest.raises(InvalidEpisode, match="at least 10 source markets of 40 rows, found 8"):
         assign_folds(table, 5, seed=0)
     with pytest.raises(InvalidRecipe, match="n_folds"):
         replace(SETTINGS, n_folds=1)
