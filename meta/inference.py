@@ -20,7 +20,7 @@ ROWS_AT_ONCE = 512  # bounds memory only: results do not depend on it
 class EnsembleForward:
     """``meta.nets.Ensemble`` plus the level of a theta_prime, for serving.
 
-    Shapes:  r (n_members, n_features); s0, b0 (n_members, width) ...; head_w (n_members, sum of widths); level (1,), in logits.
+    Shapes:  r (n_members, n_features); s0, b0 (n_members, width) ...; head_w (n_members, sum of widths); level (1,).
     """
 
     weights: Weights
