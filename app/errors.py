@@ -239,6 +239,13 @@ class DatabaseUnavailable(Problem):
         super().__init__(detail, headers={"Retry-After": "1"})
 
 
+class NotReady(Problem):
+    """This process cannot work now; the detail says what is missing. Send requests to another one until `GET /readyz`
+    answers 200."""
+
+    status, code, title = 503, "not_ready", "The service is not ready"
+
+
 class InternalError(Problem):
     """A fault of the service itself. Tell the operators the `request_id`: the log has it."""
 

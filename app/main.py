@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 
-from app.api import accounts, markets, ops, products, samples, scores, source_data, theta_primes, thetas
+from app.api import accounts, health, markets, ops, products, samples, scores, source_data, theta_primes, thetas
 from app.api.counter import Counter
 from app.api.docs_page import install_docs_page
+from app.api.metrics import CountRequests
 from app.api.problems import install_problem_handlers
 from app.services.engine import Engine
 from app.services.predictors import Predictors
@@ -22,17 +23,6 @@ market's first labelled accounts turn it into that market's own model, **theta_p
 soon as it is active. A PD is a probability of default, a share from 0 to 1; points are safer as they grow.
 """
 
-TAGS = {
-    "products": "What a card product's accounts look like, and what default means for it.",
-    "source data": "Labelled accounts of mature markets, which theta is learned from.",
-    "thetas": "The starting points, each learned by a durable job.",
-    "markets": "The markets of a product, each with its base rate and its own version.",
-    "samples": "A market's labelled accounts: posting some adapts theta to the market.",
-    "theta-primes": "A market's versions: history, promotion and rollback.",
-    "accounts": "Features by reference, so that none is ever part of an address.",
-    "scores": "Probabilities of default, recorded before they are answered.",
-    "operations": "Every market at a glance.",
-}
 ROUTERS = (products, thetas, markets, samples, theta_primes, accounts, scores, ops)
 
 
@@ -50,12 +40,13 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     settings = settings or Settings()
     engine = engine or load_engine()
     database = Database(settings.database_url, pool_size=settings.n_threads + 2)
-    counter = Counter(settings, database, engine, Predictors(engine, capacity=settings.n_predictors))
+    predictors = Predictors(engine, capacity=settings.n_predictors)
+    watch = Watch(database, predictors, every_s=settings.watch_every_s)
+    counter = Counter(settings, database, engine, predictors, watch)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.n_threads
-        watch = Watch(database, counter.predictors, every_s=settings.watch_every_s)
         watch.start()
         yield
         await anyio.to_thread.run_sync(watch.stop)
@@ -67,7 +58,6 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
-        openapi_tags=[{"name": name, "description": description} for name, description in TAGS.items()],
         redirect_slashes=False,
         lifespan=lifespan,
     )
@@ -78,6 +68,8 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         v1.include_router(module.router)
     v1.include_router(source_data.router, max_body_size=settings.max_upload_bytes)
     app.include_router(v1, max_body_size=settings.max_body_bytes)
+    app.include_router(health.router, max_body_size=settings.max_body_bytes)
     install_problem_handlers(app)
+    app.add_middleware(CountRequests, metrics=counter.metrics, routes=app.routes)
     install_docs_page(app)
     return app

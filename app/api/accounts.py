@@ -48,4 +48,6 @@ def score_account(
     product's scale, more is safer. The score is in the ledger before it is answered."""
     response.headers["Cache-Control"] = "no-store"
     with counter.database.writing() as tx:
-        return scoring.score_account(tx, counter.predictors, product, market, account)
+        score = scoring.score_account(tx, counter.predictors, product, market, account)
+    counter.metrics.count_scores(score.basis, 1)
+    return score

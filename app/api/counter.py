@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 
+from app.api.metrics import Metrics
 from app.api.strict_json import parse_json
 from app.errors import IdempotencyConflict, TooManyRows
 from app.services.engine import Engine
 from app.services.predictors import Predictors
+from app.services.watching import Watch
 from app.settings import Settings
 from app.store import idempotency
 from app.store.database import Database, Transaction
@@ -35,6 +38,10 @@ class Counter:
     database: Database
     engine: Engine
     predictors: Predictors
+    watch: Watch
+    metrics: Metrics = field(default_factory=Metrics)
+    probes: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
+    """Threads of their own for looks at the service's health, which must answer while all others work."""
 
     def refuse_too_many(self, n_rows: int) -> None:
         """Raises: TooManyRows: more than one request may have."""
@@ -56,12 +63,16 @@ TheCounter = Annotated[Counter, Depends(_counter)]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a POST answers: a model, written as JSON, or bytes of another media type."""
+    """What a POST answers: a model, written as JSON, or bytes of another media type.
+
+    ``on_commit`` is called when its work is kept for good.
+    """
 
     body: BaseModel | bytes
     status: int = 201
     media_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    on_commit: Callable[[], None] = lambda: None
 
     def content(self) -> bytes:
         return self.body if isinstance(self.body, bytes) else self.body.model_dump_json().encode()
@@ -90,6 +101,7 @@ class Once:
             headers = {"Content-Type": answer.media_type, **answer.headers}
             if self.key is not None:
                 idempotency.keep_answer(tx, self.key, status=answer.status, headers=headers, body=content)
+        answer.on_commit()
         return Response(content, answer.status, headers)
 
     def _replay(self, first: idempotency.FirstAnswer) -> Response:

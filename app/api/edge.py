@@ -17,6 +17,9 @@ from app.errors import InternalError
 access_log = logging.getLogger("thetaprime.access")
 fault_log = logging.getLogger("thetaprime.faults")
 
+QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
+"""Asked every few seconds for ever; only what goes wrong there is worth a line."""
+
 
 class AnswerAborted(RuntimeError):
     """An answer broke off after its first bytes; the server must cut the connection so that the client sees it."""
@@ -40,10 +43,12 @@ class Edge:
         except Exception as fault:
             await answer.send_internal_error(fault)
         finally:
-            milliseconds = 1e3 * (perf_counter() - started_at)
-            access_log.info(
-                "%s %s %s %.1f ms", scope["method"], loggable_path(scope), answer.status or "-", milliseconds
-            )
+            if not (scope["path"] in QUIET_PATHS and answer.status == 200):
+                _log_request(scope, answer.status, perf_counter() - started_at)
+
+
+def _log_request(scope: Scope, status: int | None, seconds: float) -> None:
+    access_log.info("%s %s %s %.1f ms", scope["method"], loggable_path(scope), status or "-", 1e3 * seconds)
 
 
 class _Answer:

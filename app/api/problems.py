@@ -20,7 +20,7 @@ from app.errors import Problem
 def install_problem_handlers(app: FastAPI) -> None:
     """Answer every fault of `app` as problem+json, and serve the pages that their `type` points to.
 
-    Call after all other `add_middleware`, so that the edge stays outermost.
+    Call after all other `add_middleware` but what counts answers, so that the edge makes every answer.
     """
     app.include_router(problem_pages.router)
     app.add_exception_handler(Problem, _answer_problem)

@@ -1,5 +1,6 @@
 """Samples: POST, GET."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Response
@@ -39,9 +40,8 @@ def post_samples(
 
     def work(tx: Transaction) -> Answer:
         counter.refuse_too_many(len(draft.rows))
-        return Answer(
-            adaptation.post_samples(tx, counter.engine, product, market, draft, dry_run=dry_run, today=today())
-        )
+        receipt = adaptation.post_samples(tx, counter.engine, product, market, draft, dry_run=dry_run, today=today())
+        return Answer(receipt, on_commit=partial(counter.metrics.count_samples, receipt))
 
     return once.run(work)
 

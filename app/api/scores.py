@@ -90,7 +90,8 @@ def score_batch(
         scored = scoring.score_batch(tx, counter.predictors, product, market, read)
         as_columns = isinstance(document, dict) and "columns" in document
         content = write_scores(scored, sent.answer_type, as_columns=as_columns)
-        return Answer(content, status=200, media_type=sent.answer_type, headers=NO_STORE)
+        counting = partial(counter.metrics.count_scores, scored.basis, len(scored.rows))
+        return Answer(content, status=200, media_type=sent.answer_type, headers=NO_STORE, on_commit=counting)
 
     return once.run(work)
 

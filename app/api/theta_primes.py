@@ -1,5 +1,6 @@
 """theta_primes of a market: GET, POST, activate."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Response
@@ -13,6 +14,7 @@ from app.domain.pages import Page
 from app.domain.recipes import AdaptationRecipe
 from app.domain.theta_primes import ActivationDraft, ActivationRecord, AdaptationReceipt, ThetaPrime, ThetaPrimeDetail
 from app.services import activation, adaptation, theta_primes
+from app.store.database import Transaction
 
 router = APIRouter(
     prefix="/products/{product}/markets/{market}/theta-primes", tags=["theta-primes"], route_class=StrictRoute
@@ -35,7 +37,12 @@ def adapt_again(
 ) -> Response:
     """Make the market's next version from the active theta and all samples that are stored: after a new theta, which
     by itself moves no market, or by another recipe."""
-    return once.run(lambda tx: Answer(adaptation.adapt_again(tx, counter.engine, product, market, recipe)))
+
+    def work(tx: Transaction) -> Answer:
+        receipt = adaptation.adapt_again(tx, counter.engine, product, market, recipe)
+        return Answer(receipt, on_commit=partial(counter.metrics.count_adaptation, receipt.adaptation.verdict))
+
+    return once.run(work)
 
 
 @router.get("", summary="List a market's versions")

@@ -29,10 +29,14 @@ class ScoredRows:
     serving: Serving
     rows: list[ScoreRow]
 
+    @property
+    def basis(self) -> Basis:
+        """Which of the two models scored."""
+        return "theta" if self.serving.theta_prime_id is None else "theta_prime"
+
     def columns(self) -> dict[str, list[Any]]:
         """Write the fields of ``Score`` as one list each, in the order of the rows."""
         serving, n_rows = self.serving, len(self.rows)
-        basis: Basis = "theta" if serving.theta_prime_id is None else "theta_prime"
         found: dict[str, list[Any]] = {
             "id": [row.id for row in self.rows],
             "product": [self.product] * n_rows,
@@ -43,7 +47,7 @@ class ScoredRows:
             "pd_high": [None] * n_rows,
             "reasons": [None] * n_rows,
             "points": [row.points for row in self.rows],
-            "basis": [basis] * n_rows,
+            "basis": [self.basis] * n_rows,
             "theta_version": [serving.theta_version] * n_rows,
             "theta_prime_version": [serving.theta_prime_version] * n_rows,
             "unseen": [row.unseen for row in self.rows],

@@ -25,6 +25,11 @@ class Watch:
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="watch", daemon=True)
 
+    @property
+    def is_alive(self) -> bool:
+        """Is it watching? False before ``start``, after ``stop``, and after a fault of its own."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin to watch."""
         self._thread.start()

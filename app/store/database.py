@@ -7,12 +7,14 @@ import psycopg
 import sqlalchemy
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.pool import NullPool
 
 from app.errors import DatabaseUnavailable
 
 Transaction = Connection
 
 LOCK_TIMEOUT_MS = 20_000
+PROBE_WITHIN_S = 2  # each step of a probe: to connect, and each statement
 
 
 def sqlalchemy_url(url: str) -> URL:
@@ -38,6 +40,14 @@ class Database:
             pool_pre_ping=True,
             connect_args={"options": f"-c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_MS}"},
         )
+        self._probe = create_engine(
+            sqlalchemy_url(url),
+            poolclass=NullPool,
+            connect_args={
+                "options": f"-c timezone=UTC -c statement_timeout={1000 * PROBE_WITHIN_S}",
+                "connect_timeout": PROBE_WITHIN_S,
+            },
+        )
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
@@ -49,6 +59,12 @@ class Database:
     def reading(self) -> Iterator[Transaction]:
         """A transaction that is rolled back on leaving."""
         with _database_faults(), self._engine.connect() as transaction:
+            yield transaction
+
+    @contextmanager
+    def probing(self) -> Iterator[Transaction]:
+        """A look at the database on a connection made for it, whatever the pool is busy with; it soon ends or fails."""
+        with _database_faults(), self._probe.connect() as transaction:
             yield transaction
 
     @contextmanager

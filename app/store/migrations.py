@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -11,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from app.store.database import sqlalchemy_url
+from app.store.database import Transaction, sqlalchemy_url
 
 FOLDER = Path(__file__).parents[2] / "migrations"
 ADVISORY_LOCK = 0x7E7A  # any constant: two processes that migrate at once take turns
@@ -32,8 +33,17 @@ def downgrade(url: str, revision: str = "base") -> None:
 def is_current(url: str) -> bool:
     """Has the newest migration been applied?"""
     with _configured(url) as config:
-        applied = MigrationContext.configure(config.attributes["connection"]).get_current_revision()
-        return applied == ScriptDirectory.from_config(config).get_current_head()
+        return has_newest(config.attributes["connection"])
+
+
+def has_newest(tx: Transaction) -> bool:
+    """Has the newest migration been applied to this database? Waits for no migration under way."""
+    return MigrationContext.configure(tx).get_current_revision() == _newest_revision()
+
+
+@cache
+def _newest_revision() -> str | None:
+    return ScriptDirectory(FOLDER).get_current_head()
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Row, Select, insert, select, update
+from sqlalchemy import Row, Select, func, insert, select, update
 
 from app.domain.recipes import ThetaRecipe
 from app.store.database import Transaction
@@ -89,6 +89,11 @@ def get_training(tx: Transaction, product_id: int, version: int) -> TrainingRow:
 def list_trainings(tx: Transaction, product_id: int, *, after: int, limit: int) -> list[TrainingRow]:
     statement = _TRAININGS.where(trainings.c.product_id == product_id, trainings.c.version > after)
     return [_read_training(row) for row in tx.execute(statement.order_by(trainings.c.version).limit(limit))]
+
+
+def count_trainings(tx: Transaction) -> dict[TrainingStatus, int]:
+    statement = select(trainings.c.status, func.count()).group_by(trainings.c.status)
+    return {row[0]: row[1] for row in tx.execute(statement)}
 
 
 def lock_training(tx: Transaction, training_id: int) -> TrainingRow | None:
