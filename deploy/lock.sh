@@ -11,7 +11,7 @@ drop_local_label() { sed -i.bak -E 's/^([a-z0-9-]+==[^+ ]+)\+[^ ]+/\1/' "$1" && 
 
 "${compile[@]}" --output-file requirements.lock
 drop_local_label requirements.lock
-"${compile[@]}" --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+"${compile[@]}" --extra dev --extra benchmarks --constraint requirements.lock --output-file requirements-dev.lock
 drop_local_label requirements-dev.lock
 
 if grep -niE '^(nvidia|triton|cuda)|://|^-' requirements.lock requirements-dev.lock; then
