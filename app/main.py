@@ -6,7 +6,19 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 
-from app.api import accounts, health, markets, ops, products, samples, scores, source_data, theta_primes, thetas
+from app.api import (
+    accounts,
+    health,
+    markets,
+    ops,
+    outcomes,
+    products,
+    samples,
+    scores,
+    source_data,
+    theta_primes,
+    thetas,
+)
 from app.api.counter import Counter
 from app.api.docs_page import install_docs_page
 from app.api.metrics import CountRequests
@@ -23,7 +35,7 @@ market's first labelled accounts turn it into that market's own model, **theta_p
 soon as it is active. A PD is a probability of default, a share from 0 to 1; points are safer as they grow.
 """
 
-ROUTERS = (products, thetas, markets, samples, theta_primes, accounts, scores, ops)
+ROUTERS = (products, thetas, markets, samples, outcomes, theta_primes, accounts, scores, ops)
 
 
 def load_engine() -> Engine:

@@ -55,6 +55,12 @@ SAMPLES: dict[str, Any] = {
         _sample("N-1003", False, _features(0.55, None, "retired")),
     ],
 }
+OUTCOMES: dict[str, Any] = {
+    "rows": [
+        {"account": ACCOUNT, "defaulted": False, "opened_on": "2023-03-01", "observed_on": "2024-06-30"},
+        {"account": "A-1052", "defaulted": True, "opened_on": "2023-03-04", "observed_on": "2024-06-30"},
+    ],
+}
 ACCOUNT_FEATURES: dict[str, Any] = {"features": CAREFUL}
 SCORE_ROWS: dict[str, Any] = {"rows": [{"account": "N-1001", "features": CAREFUL}, {"features": STRETCHED}]}
 SCORE_COLUMNS: dict[str, Any] = {

@@ -5,8 +5,9 @@ from contextlib import nullcontext
 from datetime import date
 from typing import NamedTuple
 
+from app.domain.outcomes import OutcomesDraft
 from app.domain.recipes import AdaptationRecipe
-from app.domain.samples import Design, SamplesDraft
+from app.domain.samples import Design, SampleRow, SamplesDraft
 from app.domain.theta_primes import ActivationDraft, AdaptationOutcome, AdaptationReceipt, SamplesReceipt
 from app.engine.contract import Adaptation, Artifact, BaseRateBelief, Support
 from app.errors import BaseRateRequired, DefaultsRequired, NoActiveTheta, NoSamples
@@ -46,10 +47,27 @@ def post_samples(
     product_row = products.get_row(tx, product)
     markets.get_row(tx, product_row, market)
     rows = intake.read_rows(product_row.product, draft.rows, today=today)
+    return take_in(tx, engine, product_row, market, rows, draft, dry_run=dry_run)
+
+
+def take_in(
+    tx: Transaction,
+    engine: Engine,
+    product: ProductRow,
+    market: str,
+    rows: Sequence[SampleRow],
+    draft: SamplesDraft | OutcomesDraft,
+    *,
+    dry_run: bool,
+) -> SamplesReceipt:
+    """Store the usable ones of a body's rows, which keep the rules, and adapt.
+
+    Raises: NoActiveTheta, MixedDesigns, BaseRateRequired, DefaultsRequired.
+    """
     with rehearsal(tx) if dry_run else nullcontext():
-        bench = _open_bench(tx, engine, product_row, market)
+        bench = _open_bench(tx, engine, product, market)
         intake.require_one_design(tx, bench.market.id, draft.design)
-        used, report = intake.part_rows(tx, product_row.product, bench.market.id, rows, draft.design)
+        used, report = intake.part_rows(tx, product.product, bench.market.id, rows, draft.design)
         outcome, active_version = None, bench.market.market.active_version
         if used:
             batch = bench.market.market.last_version + 1

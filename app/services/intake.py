@@ -1,11 +1,12 @@
-"""Intake of samples: rows are read, checked, and parted into those to use and those set aside."""
+"""Intake of samples and outcomes: rows are read, checked, and parted into those to use and those set aside."""
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from app.domain.outcomes import OutcomeRow
 from app.domain.products import ACCOUNT_RULE, Product
 from app.domain.samples import Design, RowReport, SampleRow, date_faults, sort_rows
 from app.errors import Fault, MixedDesigns
@@ -13,7 +14,10 @@ from app.services import checking
 from app.store import samples as store
 from app.store.database import Transaction
 
+Row = TypeVar("Row", SampleRow, OutcomeRow)
+
 _RULES = {
+    "score": "must be the id of a score, a UUID",
     "account": ACCOUNT_RULE,
     "features": "must be an object",
     "defaulted": "must be true or false",
@@ -24,19 +28,25 @@ _RULES = {
 
 def read_rows(product: Product, raw_rows: Sequence[Any], *, today: date) -> list[SampleRow]:
     """Read the rows of a body, all or none. Raises: InvalidRows: with every fault of every row."""
+    rows, faults = read_forms(SampleRow, raw_rows, today=today)
+    checking.refuse([*faults, *checking.faults_of_rows(product.feature_schema, _features(raw_rows))])
+    return list(rows.values())
+
+
+def read_forms(kind: type[Row], raw_rows: Sequence[Any], *, today: date) -> tuple[dict[int, Row], list[Fault]]:
+    """Read those rows that have their form, by position; list what is wrong with the form and the dates of all."""
     faults: list[Fault] = []
-    rows: list[SampleRow] = []
+    rows: dict[int, Row] = {}
     for position, raw in enumerate(raw_rows):
         try:
-            row = SampleRow.model_validate(raw)
+            row = kind.model_validate(raw)
         except ValidationError as fault:
-            faults += _faults_of_form(fault, position)
+            faults += _faults_of_form(kind, fault, position)
         else:
-            rows.append(row)
+            rows[position] = row
             broken = date_faults(row.opened_on, row.observed_on, today)
             faults += [Fault(field, rule, row=position) for field, rule in broken]
-    checking.refuse([*faults, *checking.faults_of_rows(product.feature_schema, _features(raw_rows))])
-    return rows
+    return rows, faults
 
 
 def require_one_design(tx: Transaction, market_id: int, design: Design) -> None:
@@ -55,18 +65,18 @@ def part_rows(
     return sort_rows(rows, already_sampled=already_sampled, window_days=window_days, design=design)
 
 
-def _faults_of_form(fault: ValidationError, position: int) -> list[Fault]:
+def _faults_of_form(kind: type[Row], fault: ValidationError, position: int) -> list[Fault]:
     return [
-        _fault_of_form(error["type"], str(error["loc"][0]) if error["loc"] else "", position)
+        _fault_of_form(kind, error["type"], str(error["loc"][0]) if error["loc"] else "", position)
         for error in fault.errors()
     ]
 
 
-def _fault_of_form(kind: str, field: str, position: int) -> Fault:
-    if kind == "missing":
+def _fault_of_form(kind: type[Row], error: str, field: str, position: int) -> Fault:
+    if error == "missing":
         return Fault(field, "is required", row=position)
-    if field not in _RULES:
-        known = f"must be an object of {', '.join(_RULES)}"
+    if field not in kind.model_fields:
+        known = f"must be an object of {', '.join(kind.model_fields)}"
         return Fault("rows", known if not field else f"{known} and nothing else", row=position)
     return Fault(field, _RULES[field], row=position)
 

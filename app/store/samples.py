@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import insert, select
+from sqlalchemy import ARRAY, Text, func, insert, literal, select
 
 from app.domain.samples import Design, Sample, SampleRow
 from app.store.database import Transaction
@@ -29,7 +29,8 @@ def insert_samples(
 
 def find_sampled(tx: Transaction, market_id: int, accounts: Iterable[str]) -> set[str]:
     """Which of these accounts are samples of the market already?"""
-    statement = select(samples.c.account).where(samples.c.market_id == market_id, samples.c.account.in_(list(accounts)))
+    among = samples.c.account == func.any(literal(list(accounts), ARRAY(Text)))  # one parameter, however many there are
+    statement = select(samples.c.account).where(samples.c.market_id == market_id, among)
     return set(tx.execute(statement).scalars())
 
 

@@ -1,12 +1,13 @@
 """The score ledger: every score with its inputs, written before it is answered; its rows never change."""
 
 import json
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import and_, case, insert, select
+from sqlalchemy import ARRAY, Date, DateTime, Text, Uuid, and_, case, cast, column, func, insert, literal, select
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from app.domain.products import PointsScale
 from app.domain.scores import Basis, RecordedScore
@@ -40,6 +41,20 @@ class Serving(NamedTuple):
     theta_version: int
     theta_prime_id: int | None
     theta_prime_version: int | None
+
+
+class ScoredFeatures(NamedTuple):
+    """What was scored, and whose it was, where that is recorded."""
+
+    account: str | None
+    features: dict[str, Any]
+
+
+class Opening(NamedTuple):
+    """An account and the day it was opened."""
+
+    account: str
+    opened_on: date
 
 
 class LedgerInputs(NamedTuple):
@@ -77,6 +92,32 @@ def find_score(tx: Transaction, score_id: UUID) -> RecordedScore | None:
 def find_inputs(tx: Transaction, score_id: UUID) -> LedgerInputs | None:
     row = tx.execute(_INPUTS.where(scores.c.id == score_id)).one_or_none()
     return None if row is None else LedgerInputs(*row)
+
+
+def find_scored(tx: Transaction, market_id: int, score_ids: Sequence[UUID]) -> dict[UUID, ScoredFeatures]:
+    """Read what was scored, by the ids of scores; other markets' are left out."""
+    among = scores.c.id == func.any(literal(score_ids, ARRAY(Uuid)))
+    statement = select(scores.c.id, scores.c.account, scores.c.features).where(scores.c.market_id == market_id, among)
+    return {row[0]: ScoredFeatures(*row[1:]) for row in tx.execute(statement)}
+
+
+def find_scored_at_opening(
+    tx: Transaction, market_id: int, openings: Sequence[Opening]
+) -> dict[Opening, ScoredFeatures]:
+    """Read, for accounts opened on a day, what was last scored by the end of it (UTC), or else first after it."""
+    accounts, days = [opening.account for opening in openings], [opening.opened_on for opening in openings]
+    unnested = func.unnest(literal(accounts, ARRAY(Text)), literal(days, ARRAY(Date)))
+    opened = unnested.table_valued(column("account", Text), column("opened_on", Date)).render_derived(name="opened")
+    until = cast(opened.c.opened_on + 1, DateTime)
+    scored_at = func.timezone("UTC", scores.c.created_at)
+    nearest = (scored_at >= until, func.abs(func.extract("epoch", scored_at - until)))
+    statement = (
+        select(opened.c.account, opened.c.opened_on, scores.c.features)
+        .ext(distinct_on(opened.c.account, opened.c.opened_on))
+        .join_from(opened, scores, and_(scores.c.market_id == market_id, scores.c.account == opened.c.account))
+        .order_by(opened.c.account, opened.c.opened_on, *nearest)
+    )
+    return {Opening(row[0], row[1]): ScoredFeatures(row[0], row[2]) for row in tx.execute(statement)}
 
 
 def _json(features: dict[str, Any]) -> str:

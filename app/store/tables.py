@@ -21,6 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -232,6 +233,7 @@ scores = Table(
     Column("theta_prime_id", ForeignKey("theta_primes.id")),
     _created_at(),
     Index(None, "market_id", "created_at"),
+    Index(None, "market_id", "account", postgresql_where=text("account IS NOT NULL")),
 )
 
 # The first answer to each Idempotency-Key, byte for byte; `status` is null only inside the first transaction.

@@ -372,6 +372,35 @@ ROWS = [
     ),
 ]
 
+LABELS = {"defaulted": False, "opened_on": "2023-01-01", "observed_on": "2024-06-01"}
+OUTCOMES = [
+    post(
+        "an outcome of nobody scored",
+        f"{NORTH}/outcomes",
+        {"rows": [{"account": NAME} | LABELS]},
+        422,
+        "invalid_rows",
+        '"account", "rule": "has no score in this market", "row": 0',
+    ),
+    post(
+        "an outcome of a name for a score",
+        f"{NORTH}/outcomes",
+        {"rows": [{"score": NAME} | LABELS]},
+        422,
+        "invalid_rows",
+        "a UUID",
+    ),
+    post("an outcome of nothing", f"{NORTH}/outcomes", {"rows": [LABELS]}, 422, "invalid_rows", "or else account"),
+    post(
+        "an outcome with features",
+        f"{NORTH}/outcomes",
+        {"rows": [account() | {"account": NAME} | LABELS]},
+        422,
+        "invalid_rows",
+        "and nothing else",
+    ),
+]
+
 BATCHES = [
     post("neither rows nor columns", SCORES, {"accounts": [NAME]}, 422, "invalid_body", "must be"),
     post("rows and columns", SCORES, {"rows": [], "columns": {}}, 422, "invalid_body", "must be"),
@@ -701,4 +730,4 @@ VERSIONS = [
     ),
 ]
 
-CASES = JSON_ITSELF + ADDRESSES + ROWS + BATCHES + TABLES + DECLARATIONS + VERSIONS
+CASES = JSON_ITSELF + ADDRESSES + ROWS + OUTCOMES + BATCHES + TABLES + DECLARATIONS + VERSIONS

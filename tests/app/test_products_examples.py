@@ -23,6 +23,9 @@ def demo(client: Client, database: Database) -> Bank:
     schema = portfolio.schema.model_dump(mode="json")
     assert bank.declare_product(slug=examples.PRODUCT, feature_schema=schema, outcome=outcome).status_code == 201
     bank.add_theta()
+    bank.put_market(examples.MARKET, **examples.MARKET_DECLARATION)
+    later = [{"account": account, "features": {}} for account in portfolio.later["account"].iloc[:2]]
+    assert client.post(f"{bank.market}/scores", json={"rows": later}).status_code == 200
     return bank
 
 
