@@ -15,6 +15,7 @@ from app.client.tables import ARROW, body_of
 from app.client.transport import TIMEOUT, Transport, at, read
 from app.domain.markets import Market, MarketDraft
 from app.domain.operations import MarketStatus
+from app.domain.outcomes import OutcomeRow
 from app.domain.products import Product, ProductDraft
 from app.domain.recipes import AdaptationRecipe, ThetaRecipe
 from app.domain.samples import Design, Sample, SampleRow
@@ -31,7 +32,6 @@ from app.domain.theta_primes import (
 from app.domain.thetas import Theta
 
 OnTheta = Callable[[Theta], None]
-Row = SampleRow | Mapping[str, Any]
 
 
 class ThetaprimeClient:
@@ -161,17 +161,35 @@ class ThetaprimeClient:
         self,
         product: str,
         market: str,
-        rows: Sequence[Row],
+        rows: Sequence[SampleRow | Mapping[str, Any]],
         *,
         design: Design = "random",
         recipe: AdaptationRecipe | None = None,
         dry_run: bool = False,
     ) -> SamplesReceipt:
         """Store labelled accounts and adapt theta on all that the market has; ``dry_run`` keeps nothing."""
+        return self._post_rows(_market(product, market, "samples"), rows, design, recipe, dry_run)
+
+    def post_outcomes(
+        self,
+        product: str,
+        market: str,
+        rows: Sequence[OutcomeRow | Mapping[str, Any]],
+        *,
+        design: Design = "random",
+        recipe: AdaptationRecipe | None = None,
+        dry_run: bool = False,
+    ) -> SamplesReceipt:
+        """Say what became of scored accounts: they become samples with the features that were scored."""
+        return self._post_rows(_market(product, market, "outcomes"), rows, design, recipe, dry_run)
+
+    def _post_rows(
+        self, path: str, rows: Sequence[Any], design: Design, recipe: AdaptationRecipe | None, dry_run: bool
+    ) -> SamplesReceipt:
         body: dict[str, Any] = {"design": design, "rows": list(rows)}
         if recipe is not None:
             body["recipe"] = recipe
-        return self._transport.post(_market(product, market, "samples"), body, SamplesReceipt, dry_run=dry_run)
+        return self._transport.post(path, body, SamplesReceipt, dry_run=dry_run)
 
     def list_samples(self, product: str, market: str) -> Iterator[Sample]:
         """Read a market's samples, oldest first."""

@@ -7,6 +7,7 @@ from datetime import date
 from secrets import token_urlsafe
 from typing import Any, TypeVar
 from urllib.parse import quote
+from uuid import UUID
 
 import httpx
 from pydantic import BaseModel
@@ -129,4 +130,6 @@ def _dump(value: object) -> object:
         return value.model_dump(mode="json", exclude_unset=True)
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,6 +1,7 @@
 """The typed client against the running service: every noun, errors, files and frames."""
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import httpx
@@ -8,6 +9,7 @@ import pandas
 import pytest
 
 from app.client import ThetaprimeClient, ThetaprimeError, TrainingFailed
+from app.domain.outcomes import OutcomeRow
 from app.domain.recipes import AdaptationRecipe, ThetaRecipe
 from app.domain.theta_primes import ActivationDraft
 from app.services.training_run import run_training
@@ -131,6 +133,7 @@ def test_waiting_for_a_training_that_fails_raises_its_error(thetaprime: Thetapri
         raise InvalidEpisode("too few markets")
 
     thetaprime.declare_product(data.PRODUCT)
+    thetaprime.upload_source_data("card", SOURCE)
     thetaprime.request_theta("card")
     run_training(database, 1, cannot)
     with pytest.raises(TrainingFailed, match="too few markets") as caught:
@@ -180,6 +183,15 @@ def test_one_account_scores_alone_as_in_a_batch_and_in_a_frame(thetaprime: Theta
     assert list(in_frame.loc["A-1", "unseen"]) == ["home"]
     assert thetaprime.get_score(alone.id).features == features
     assert thetaprime.replay_score(in_frame.loc["A-1", "id"]).identical
+
+
+def test_outcomes_of_scored_accounts_become_samples(thetaprime: ThetaprimeClient, bank: Bank) -> None:
+    scores = thetaprime.score_batch("card", "north", [{"account": f"A-{i}", "features": data.features()} for i in "12"])
+    days = {"opened_on": date(2023, 1, 1), "observed_on": date(2024, 6, 1)}
+    rows = [{"score": scores[0].id, "defaulted": True, **days}, OutcomeRow(account="A-2", defaulted=False, **days)]
+    receipt = thetaprime.post_outcomes("card", "north", rows, recipe=AdaptationRecipe(seed=1))
+    assert (receipt.rows.n_used, receipt.rows.n_defaults, receipt.active_version) == (2, 1, 1)
+    assert [sample.account for sample in thetaprime.list_samples("card", "north")] == ["A-1", "A-2"]
 
 
 def test_a_long_frame_goes_by_in_parts(
