@@ -15,6 +15,7 @@ from scipy.optimize import minimize
 FloatArray = NDArray[np.float64]
 GRID = np.linspace(-3.0, 3.0, 301)  # candidate levels, in logits; beyond a factor of 20 in odds no prior is learned
 SD_RANGE = (0.05, 2.0)
+MIN_DECLARED_SD = 0.1  # a declared rate is never taken for more exact than that, however alike the source markets are
 
 
 def logit(share: float) -> float:
@@ -38,21 +39,19 @@ def prior_correction(support_rate: float, base_rate: float) -> float:
 class LevelPrior:
     """What source markets say of a new market's level: Normal(mean, sd), in logits.
 
-    ``base_rate`` is the source markets' default rate. Where a market's own rate is known, its level is expected at
-    declared_mean + declared_slope * (logit of its rate - logit of base_rate), give or take declared_sd: its accounts
-    may be riskier than others, so that the ranking explains part of the rate.
+    ``base_rate`` is the source markets' default rate. Where a market's own rate is declared, its level is expected as
+    far from theta's as the two rates are apart (in logits), give or take declared_sd: its accounts may be riskier than
+    others, so that the ranking explains part of the rate.
     """
 
     mean: float = 0.0
     sd: float = 0.3
     base_rate: float = 0.1
-    declared_mean: float = 0.0
     declared_sd: float = 0.15
-    declared_slope: float = 1.0
 
     def given_base_rate(self, value: float, low: float | None = None, high: float | None = None) -> "LevelPrior":
         """Centre the prior on a declared default rate; its range, taken as 90 %, widens it."""
-        shift = self.declared_mean + self.declared_slope * (logit(value) - logit(self.base_rate))
+        shift = logit(value) - logit(self.base_rate)
         spread = (logit(high) - logit(low)) / (2 * 1.645) if low is not None and high is not None else 0.0
         return replace(self, mean=shift, sd=math.hypot(self.declared_sd, spread))
 
@@ -91,14 +90,8 @@ def learn_level_prior(markets: Sequence[tuple[FloatArray, FloatArray]]) -> Level
     curves = np.stack([_log_likelihoods(logits, y) for logits, y in markets])
     mean, sd = _fit_normal(curves, np.zeros(len(markets)), fixed_mean=None)
     shifts = np.array([logit(_smoothed_rate(y, base_rate)) - logit(base_rate) for _, y in markets])
-    peaks = GRID[curves.argmax(axis=1)]
-    weights = np.array([y.sum() for _, y in markets]) / every_y.sum()
-    apart = shifts - weights @ shifts
-    slope = float(weights @ (apart * peaks) / max(weights @ apart**2, 1e-9))
-    slope = min(max(slope, 0.5), 1.5) if len(markets) > 2 else 1.0
-    declared_mean = float(weights @ (peaks - slope * shifts))
-    _, declared_sd = _fit_normal(curves, declared_mean + slope * shifts, fixed_mean=0.0)
-    return LevelPrior(mean, sd, base_rate, declared_mean, declared_sd, slope)
+    _, declared_sd = _fit_normal(curves, shifts, fixed_mean=0.0)
+    return LevelPrior(mean, sd, base_rate, max(declared_sd, MIN_DECLARED_SD))
 
 
 def _smoothed_rate(y: FloatArray, base_rate: float) -> float:

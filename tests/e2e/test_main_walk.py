@@ -1,0 +1,131 @@
+"""The main walk on real parts, by every learner: theta, a new market's samples, theta_prime, its scores."""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from httpx import Client
+
+from app.engine.training import train_theta
+from app.main import create_app
+from app.services import training
+from app.services.training_run import run_training
+from app.settings import Settings
+from app.store import products, thetas
+from app.store.database import Database
+from meta.learners import REGISTRY
+from tests.app.bank import features, row
+from tests.app.serving import serving
+from tests.e2e.real_bank import TINY, found_bank, read_theta
+
+NORTH = "/v1/products/card/markets/north"
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """Source rows of six mature markets, and two new markets that declare a base rate of 0.1."""
+    found = found_bank(database_url)
+    yield found
+    found.close()
+
+
+def learn(database: Database, learner: str) -> None:
+    with database.writing() as tx:
+        recipe = TINY.model_copy(update={"learner": learner})
+        version = training.request_theta(tx, "card", recipe, activate=True).version
+        product = products.find_product(tx, "card")
+        assert product is not None
+        training_id = thetas.get_training(tx, product.id, version).id
+    assert run_training(database, training_id, train_theta)
+    assert read_theta(database, version).active
+
+
+def accounts(n: int, seed: int) -> list[dict[str, Any]]:
+    draw = random.Random(seed)
+    return [
+        features(
+            draw.gauss(30_000, 8_000), round(draw.random(), 3), draw.choice(["own", "rent", "mortgage", None, "boat"])
+        )
+        for _ in range(n)
+    ]
+
+
+def labelled(n: int, seed: int) -> list[dict[str, Any]]:
+    draw = random.Random(seed + 1)
+    return [
+        row(f"A-{seed}-{i}", features=found, defaulted=draw.random() < 0.1 + 0.4 * found["utilisation"])
+        for i, found in enumerate(accounts(n, seed))
+    ]
+
+
+def activate(client: Client) -> None:
+    """Put version 1 in service, whatever its verdict on these few made-up rows."""
+    answer = client.post(f"{NORTH}/theta-primes/1/activate", json={"activated_by": "a test"})
+    assert answer.status_code in (200, 201), answer.text
+
+
+def scores(client: Client, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    answer = client.post(f"{NORTH}/scores", json={"rows": [{"features": each} for each in found]})
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["scores"])
+
+
+@pytest.mark.parametrize("learner", sorted(REGISTRY))
+def test_a_market_is_opened_by(learner: str, database: Database, database_url: str) -> None:
+    learn(database, learner)
+    with serving(create_app(Settings(database_url=database_url, n_threads=4))) as client:
+        before = scores(client, accounts(3, seed=9))
+        assert {score["basis"] for score in before} == {"theta"}
+
+        posted = client.post(f"{NORTH}/samples", json={"design": "random", "rows": labelled(60, seed=1)})
+        assert posted.status_code == 201, posted.text
+        outcome = posted.json()["adaptation"]
+        report = outcome["report"]
+        assert outcome["version"] == 1
+        assert report["n_support"] == 60
+        assert report["n_defaults"] == outcome["n_defaults"] > 0
+        gain = report["cross_fitted"]["gain"]
+        assert gain["low"] <= gain["mean"] <= gain["high"]
+        activate(client)
+
+        after = scores(client, accounts(3, seed=9))
+        assert {(score["basis"], score["theta_prime_version"]) for score in after} == {("theta_prime", 1)}
+        assert [score["pd"] for score in after] != [score["pd"] for score in before]
+        assert all(0 < score["pd"] < 1 for score in after)
+        for score in (*before, *after):  # each by the version that scored it, whichever serves now
+            replay = client.get(f"/v1/scores/{score['id']}/replay").json()
+            assert replay["identical"], replay
+
+
+def test_a_row_scores_the_same_bits_alone_and_in_any_batch(database: Database, database_url: str) -> None:
+    learn(database, "meta_sgd")
+    with serving(create_app(Settings(database_url=database_url, n_threads=4))) as client:
+        client.post(f"{NORTH}/samples", json={"design": "random", "rows": labelled(60, seed=1)})
+        found = accounts(65, seed=2)
+        alone = [scores(client, [each])[0]["pd"] for each in found]
+        for n in (2, 7, 65):
+            assert [score["pd"] for score in scores(client, found[:n])] == alone[:n]
+        order = random.Random(0).sample(range(65), 65)
+        assert [score["pd"] for score in scores(client, [found[i] for i in order])] == [alone[i] for i in order]
+        client.put(f"{NORTH}/accounts/B-1", json={"features": found[0]})
+        assert client.get(f"{NORTH}/accounts/B-1/score").json()["pd"] == alone[0]
+
+
+def test_label_selected_samples_take_their_level_from_the_declared_rate(database: Database, database_url: str) -> None:
+    learn(database, "meta_sgd")
+    with serving(create_app(Settings(database_url=database_url, n_threads=4))) as client:
+        drawn = labelled(200, seed=3)
+        bad = [each for each in drawn if each["defaulted"]][:12]
+        good = [each for each in drawn if not each["defaulted"]][:12]
+        posted = client.post(f"{NORTH}/samples", json={"design": "case_control", "rows": bad + good}).json()
+        assert posted["adaptation"]["report"]["base_rate"]["declared"]["value"] == 0.1
+        activate(client)
+        pds = [score["pd"] for score in scores(client, accounts(200, seed=4))]
+        assert 0.05 < sum(pds) / len(pds) < 0.2  # half of the support defaulted
+
+        alone = client.post(
+            "/v1/products/card/markets/south/samples", json={"design": "case_control", "rows": bad}
+        ).json()["adaptation"]
+        assert alone["report"]["n_support"] == 12
+        assert alone["report"]["n_reference_goods"] == 48
