@@ -185,6 +185,13 @@ class NoActiveTheta(Problem):
     status, code, title = 409, "no_active_theta", "No active theta"
 
 
+class TooLittleSourceData(Problem):
+    """No theta can be learned from the product's source data. POST rows of several markets, defaulted and good accounts
+    among them."""
+
+    status, code, title = 409, "too_little_source_data", "Too little source data"
+
+
 class UntrainedTheta(Problem):
     """This version of theta is still being trained, or its training failed. Activate one that has succeeded."""
 

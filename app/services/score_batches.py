@@ -88,7 +88,7 @@ def _checked(
     schema: FeatureSchema, accounts: list[Any], columns: dict[str, list[Any]], faults: Sequence[Fault]
 ) -> ScoreBatch:
     if not accounts:
-        raise InvalidBody("There are no rows to score.", faults=[Fault("rows", "must have at least 1 item(s)")])
+        raise InvalidBody("There are no rows to score.", faults=[Fault("rows", "must have at least 1 row")])
     strangers = [
         Fault(ACCOUNT, ACCOUNT_RULE, row=position)
         for position, account in enumerate(accounts)

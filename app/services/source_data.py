@@ -9,7 +9,7 @@ from app.domain.pages import Page
 from app.domain.products import Product
 from app.domain.samples import date_faults, is_mature
 from app.domain.source_data import SourceColumns, SourceDataReceipt, SourceMarket
-from app.errors import Fault
+from app.errors import Fault, InvalidBody
 from app.services import checking, products
 from app.services.tables import Batch, feature_columns
 from app.store import source_rows as store
@@ -27,14 +27,19 @@ def load_source_data(
 ) -> SourceDataReceipt:
     """Check and store a table's rows; young rows, whose performance window is open, are counted and left out.
 
-    Raises: UnknownProduct; InvalidRows: with every fault, nothing stored; CorruptTable.
+    Raises: UnknownProduct; InvalidRows: with every fault, nothing stored; InvalidBody: there are no rows; CorruptTable.
     """
     product_row = products.get_row(tx, product)
     load = _Load(product_row.product, columns, today)
     with closing(batches):
         store.copy_source_rows(tx, product_row.id, load.rows_to_store(batches))
     checking.refuse(load.faults)
-    return load.receipt()
+    receipt = load.receipt()
+    if receipt.n_rows == 0:
+        raise InvalidBody(
+            "The table has no rows; nothing was stored.", faults=[Fault("rows", "must have at least 1 row")]
+        )
+    return receipt
 
 
 def count_source_data(tx: Transaction, product: str, *, after: str | None, limit: int) -> Page[SourceMarket]:

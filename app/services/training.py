@@ -6,12 +6,13 @@ What a worker does with such a request is in ``training_run``.
 from app.domain.pages import Page
 from app.domain.recipes import ThetaRecipe
 from app.domain.thetas import Theta
-from app.errors import UnknownTheta, UntrainedTheta
+from app.errors import TooLittleSourceData, UnknownTheta, UntrainedTheta
 from app.services import products
 from app.store.activations import record_activation
 from app.store.database import Transaction
 from app.store.products import ProductRow, lock_product, set_active_theta
 from app.store.queue import defer_training
+from app.store.source_rows import find_variety
 from app.store.thetas import TrainingRow, find_training, insert_training, list_trainings
 
 
@@ -19,12 +20,26 @@ def request_theta(tx: Transaction, product: str, recipe: ThetaRecipe, *, activat
     """Queue a training under the product's next version; the version and its job are there together or not at all.
 
     Args:   activate: put the theta in service when it is learned, if the product has none in service by then.
-    Raises: UnknownProduct.
+    Raises: UnknownProduct; TooLittleSourceData: a training would be sure to fail.
     """
     owner = products.get_row(tx, product)
+    _require_source_data(tx, owner)
     training = insert_training(tx, owner.id, recipe, activate_if_first=activate)
     defer_training(tx, training.id)
     return _theta(owner, training)
+
+
+def _require_source_data(tx: Transaction, owner: ProductRow) -> None:
+    """What is known at once; whether each market has rows enough, the training itself finds out."""
+    variety = find_variety(tx, owner.id)
+    if variety is None:
+        raise TooLittleSourceData(f"Product '{owner.product.slug}' has no source rows to learn from.")
+    if not variety.several_markets:
+        raise TooLittleSourceData("All source rows are of one market; theta is learned from several.")
+    if not variety.both_outcomes:
+        raise TooLittleSourceData(
+            "All source rows have one outcome; theta is learned from defaulted and good accounts."
+        )
 
 
 def get_theta(tx: Transaction, product: str, version: int) -> Theta:

@@ -23,6 +23,13 @@ class SourceRow(NamedTuple):
     features: dict[str, Any]
 
 
+class SourceVariety(NamedTuple):
+    """What meta-training cannot do without."""
+
+    several_markets: bool
+    both_outcomes: bool
+
+
 def copy_source_rows(tx: Transaction, product_id: int, rows: Iterable[SourceRow]) -> None:
     """Load rows by COPY, in the order given."""
     columns = ("product_id", "market", "defaulted", "opened_on", "observed_on", "features")
@@ -36,6 +43,20 @@ def count_by_market(tx: Transaction, product_id: int, *, after: str | None, limi
     counting = select(market, func.count(), n_defaults).group_by(market).order_by(market).limit(limit)
     found = tx.execute(counting.where(source_rows.c.product_id == product_id, market > (after or "")))
     return [SourceMarket(market=row[0], n_rows=row[1], n_defaults=row[2]) for row in found]
+
+
+def find_variety(tx: Transaction, product_id: int) -> SourceVariety | None:
+    """Look how far source rows differ, no further than until two are found that do; None: there are no rows."""
+    of_product = source_rows.c.product_id == product_id
+    columns = select(source_rows.c.market, source_rows.c.defaulted)
+    first = columns.where(of_product).order_by(source_rows.c.id).limit(1).subquery()
+    found = tx.execute(
+        select(
+            select(source_rows.c.id).where(of_product, source_rows.c.market != first.c.market).exists(),
+            select(source_rows.c.id).where(of_product, source_rows.c.defaulted != first.c.defaulted).exists(),
+        ).select_from(first)
+    ).one_or_none()
+    return None if found is None else SourceVariety(*found)
 
 
 def load_frame(tx: Transaction, product_id: int, schema: FeatureSchema) -> pandas.DataFrame:

@@ -401,6 +401,7 @@ OUTCOMES = [
     ),
 ]
 
+NOBODY = table().select(["annual_income", "home"])[:0]
 BATCHES = [
     post("neither rows nor columns", SCORES, {"accounts": [NAME]}, 422, "invalid_body", "must be"),
     post("rows and columns", SCORES, {"rows": [], "columns": {}}, 422, "invalid_body", "must be"),
@@ -449,6 +450,9 @@ BATCHES = [
         ARROW,
     ),
     post("no Arrow stream at all", SCORES, NAME.encode(), 422, "corrupt_table", "cannot be read to its end", ARROW),
+    post("a header and nobody to score", SCORES, b"home\n", 422, "invalid_body", "at least 1 row", CSV),
+    post("a Parquet of nobody", SCORES, parquet(NOBODY), 422, "invalid_body", "at least 1 row", PARQUET),
+    post("an Arrow stream of nobody", SCORES, arrow(NOBODY), 422, "invalid_body", "at least 1 row", ARROW),
     post("scores as a picture", SCORES, account(), 406, "not_acceptable", CSV, Accept="image/png"),
     post(
         "no theta to score by",
@@ -523,6 +527,10 @@ TABLES = [
         PARQUET,
     ),
     post("a table without columns", SOURCE, b"", 422, "corrupt_table", "no columns", CSV),
+    post("a header and no rows", SOURCE, CSV_HEAD, 422, "invalid_body", "at least 1 row", CSV),
+    post("a Parquet without rows", SOURCE, parquet(table()[:0]), 422, "invalid_body", "at least 1 row", PARQUET),
+    post("an Arrow stream without rows", SOURCE, arrow(table()[:0]), 422, "invalid_body", "at least 1 row", ARROW),
+    post("JSON lines without a line", SOURCE, b"\n", 422, "invalid_body", "at least 1 row", JSONL),
     post("two columns of one name", SOURCE, b"home,home\nown,own\n", 422, "corrupt_table", "the same name", CSV),
     post(
         "an unknown column of source data",
@@ -694,6 +702,7 @@ DECLARATIONS = [
 ]
 
 VERSIONS = [
+    post("a theta from nothing", "/v1/products/idle/thetas", {}, 409, "too_little_source_data", "no source rows"),
     post("an unknown theta", f"{CARD}/thetas/99/activate", {}, 404, "unknown_theta", "99"),
     post("an untrained theta", f"{CARD}/thetas/2/activate", {}, 409, "untrained_theta", "2"),
     post("theta 0", f"{CARD}/thetas/0/activate", {}, 422, "invalid_parameter", "must be at least 1"),

@@ -38,6 +38,7 @@ def furnish(client: httpx.Client, database: Database) -> None:
     """A product with a theta and another in training; markets with a refused version, without a rate, tampered with."""
     bank = Bank(client, database)
     bank.open()
+    bank.load_any_source()
     expect(client.post(f"{CARD}/thetas", json={}), 202)
     expect(client.post("/v1/products", json=PRODUCT | {"slug": "idle"}), 201)
     expect(client.put("/v1/products/idle/markets/north", json=MARKET), 200)

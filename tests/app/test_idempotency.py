@@ -30,6 +30,7 @@ def test_every_post_takes_a_key(bank: Bank, path: str) -> None:
         "{market}/scores": {"json": {"rows": [{"features": features()}]}},
         "{product}/thetas": {"json": {}},
     }
+    bank.load_any_source()
     sent = bodies[path]
     headers = sent.pop("headers", {}) | KEY
     url = path.format(product=bank.product, market=bank.market)

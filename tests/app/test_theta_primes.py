@@ -3,6 +3,8 @@
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from tests.app.bank import BASE_RATE, MARKET, Bank, features, row, rows
 
 HOLD, REFUSE = 7, 13  # seeds by which the fake engine chooses its verdict
@@ -147,9 +149,23 @@ def test_thetas_are_read_and_activated(bank: Bank) -> None:
 
 
 def test_a_theta_is_asked_for_and_followed(bank: Bank) -> None:
+    bank.load_any_source()
     answer = bank.client.post(f"{bank.product}/thetas", json={"learner": "maml", "seed": 4})
     assert answer.status_code == 202
     assert answer.headers["location"] == f"{bank.product}/thetas/2"
     found = bank.client.get(answer.headers["location"]).json()
     assert found == answer.json()
     assert (found["status"], found["recipe"]["learner"], found["recipe"]["seed"]) == ("queued", "maml", 4)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"), [("A,1,,,\nA,0,,,\n", "of one market"), ("A,1,,,\nB,1,,,\n", "have one outcome")]
+)
+def test_a_training_that_is_sure_to_fail_is_refused(bank: Bank, lines: str, told: str) -> None:
+    bank.load_source(lines)
+    answer = bank.client.post(f"{bank.product}/thetas", json={})
+    assert (answer.status_code, answer.json()["code"]) == (409, "too_little_source_data")
+    assert told in answer.json()["detail"]
+    assert bank.client.get(f"{bank.product}/thetas").json()["items"][-1]["version"] == 1
+    bank.load_any_source()
+    assert bank.client.post(f"{bank.product}/thetas", json={}).status_code == 202

@@ -23,7 +23,7 @@ RECIPE = ThetaRecipe(seed=7)
 
 
 def found_product(database: Database) -> None:
-    """A product with two source rows."""
+    """A product with two source rows, as different as a training needs them."""
     with database.writing() as tx:
         insert_product(
             tx,
@@ -36,7 +36,10 @@ def found_product(database: Database) -> None:
         )
         product = find_product(tx, "cards")
         assert product is not None
-        rows = [SourceRow("ES", is_bad, None, None, {"income": float(is_bad)}) for is_bad in (True, False)]
+        rows = [
+            SourceRow(market, is_bad, None, None, {"income": float(is_bad)})
+            for market, is_bad in (("ES", True), ("PT", False))
+        ]
         source_rows.copy_source_rows(tx, product.id, rows)
 
 
