@@ -228,6 +228,13 @@ class DefaultsRequired(Problem):
     status, code, title = 422, "defaults_required", "Defaulted accounts are required"
 
 
+class EngineRefused(Problem):
+    """Theta cannot be adapted or applied as asked: the rows or the recipe break a rule of the engine, which the detail
+    names. Nothing was stored; correct the request."""
+
+    status, code, title = 422, "engine_refused", "The engine refuses rows or recipe"
+
+
 # --- what is wrong on our side -----------------------------------------------------------------------------------
 
 

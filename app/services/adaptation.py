@@ -12,7 +12,7 @@ from app.domain.theta_primes import ActivationDraft, AdaptationOutcome, Adaptati
 from app.engine.contract import Adaptation, Artifact, BaseRateBelief, Support
 from app.errors import BaseRateRequired, DefaultsRequired, NoActiveTheta, NoSamples
 from app.services import activation, checking, intake, markets, products
-from app.services.engine import Engine, refusing_corrupt_weights
+from app.services.engine import Engine, answering_engine_faults
 from app.store import markets as markets_store
 from app.store import samples as samples_store
 from app.store import source_rows
@@ -42,7 +42,8 @@ def post_samples(
 ) -> SamplesReceipt:
     """Store a market's labelled accounts and adapt theta on all it has; a dry run does the same and keeps nothing.
 
-    Raises: UnknownProduct, UnknownMarket, InvalidRows, NoActiveTheta, MixedDesigns, BaseRateRequired, DefaultsRequired.
+    Raises: UnknownProduct, UnknownMarket, InvalidRows, NoActiveTheta, MixedDesigns, BaseRateRequired, DefaultsRequired,
+            EngineRefused.
     """
     product_row = products.get_row(tx, product)
     markets.get_row(tx, product_row, market)
@@ -62,7 +63,7 @@ def take_in(
 ) -> SamplesReceipt:
     """Store the usable ones of a body's rows, which keep the rules, and adapt.
 
-    Raises: NoActiveTheta, MixedDesigns, BaseRateRequired, DefaultsRequired.
+    Raises: NoActiveTheta, MixedDesigns, BaseRateRequired, DefaultsRequired, EngineRefused.
     """
     with rehearsal(tx) if dry_run else nullcontext():
         bench = _open_bench(tx, engine, product, market)
@@ -81,7 +82,8 @@ def adapt_again(
 ) -> AdaptationReceipt:
     """Make the market's next version from the samples it has: after a new theta, say, or by another recipe.
 
-    Raises: UnknownProduct, UnknownMarket, NoActiveTheta, NoSamples, BaseRateRequired, DefaultsRequired.
+    Raises: UnknownProduct, UnknownMarket, NoActiveTheta, NoSamples, BaseRateRequired, DefaultsRequired,
+            EngineRefused.
     """
     bench = _open_bench(tx, engine, products.get_row(tx, product), market)
     design = samples_store.find_design(tx, bench.market.id)
@@ -139,7 +141,7 @@ def _ask_engine(
     support = _support(bench, samples, design)
     base_rate = bench.market.market.base_rate
     belief = None if base_rate is None else BaseRateBelief(base_rate.value, base_rate.low, base_rate.high)
-    with refusing_corrupt_weights():
+    with answering_engine_faults():
         reference = _reference(bench, theta) if all(support.defaulted) else None
         return bench.engine.adapt(schema, theta, support, base_rate=belief, recipe=recipe, reference=reference)
 

@@ -16,11 +16,14 @@ from app.engine.contract import (
     CheckpointStore,
     CorruptArtifact,
     FeatureColumns,
+    InvalidColumns,
+    InvalidEpisode,
+    InvalidRecipe,
     OnProgress,
     Support,
     TrainedTheta,
 )
-from app.errors import StoredWeightsCorrupt
+from app.errors import EngineRefused, StoredWeightsCorrupt
 
 
 class TrainTheta(Protocol):
@@ -69,9 +72,14 @@ class Engine:
 
 
 @contextmanager
-def refusing_corrupt_weights() -> Iterator[None]:
-    """Answer weights that the engine will not load in the service's words. Raises: StoredWeightsCorrupt."""
+def answering_engine_faults() -> Iterator[None]:
+    """Say in the service's words what the engine will not load or take.
+
+    Raises: StoredWeightsCorrupt; EngineRefused: with the engine's own words, which name rules, columns and settings.
+    """
     try:
         yield
     except CorruptArtifact as fault:
         raise StoredWeightsCorrupt() from fault
+    except (InvalidColumns, InvalidEpisode, InvalidRecipe) as fault:
+        raise EngineRefused(f"{str(fault).removesuffix('.')}.") from fault

@@ -24,7 +24,8 @@ def post_outcomes(
 ) -> SamplesReceipt:
     """Make samples of what became of scored accounts, and go on as with all samples.
 
-    Raises: UnknownProduct, UnknownMarket, InvalidRows, NoActiveTheta, MixedDesigns, BaseRateRequired, DefaultsRequired.
+    Raises: UnknownProduct, UnknownMarket, InvalidRows, NoActiveTheta, MixedDesigns, BaseRateRequired, DefaultsRequired,
+            EngineRefused.
     """
     product_row = products.get_row(tx, product)
     market_row = markets.get_row(tx, product_row, market)

@@ -5,7 +5,7 @@ from threading import Lock
 
 from app.domain.schema import FeatureSchema
 from app.engine.contract import Artifact
-from app.services.engine import Engine, Predictor, refusing_corrupt_weights
+from app.services.engine import Engine, Predictor, answering_engine_faults
 from app.store import products, theta_primes, thetas
 from app.store.database import Transaction
 
@@ -46,7 +46,7 @@ class Predictors:
         if theta_prime_id is not None:
             weights = theta_primes.get_weights(tx, theta_prime_id)
             theta_prime = Artifact(weights.weights, weights.sha256)
-        with refusing_corrupt_weights():
+        with answering_engine_faults():
             return self._engine.load_predictor(schema, Artifact(theta.weights, theta.sha256), theta_prime)
 
 

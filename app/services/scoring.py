@@ -12,6 +12,7 @@ from app.domain.scores import Basis, RecordedScore, Replay, Score
 from app.engine.contract import FeatureColumns
 from app.errors import NoActiveTheta, UnknownAccount, UnknownScore
 from app.services import checking, markets, products
+from app.services.engine import answering_engine_faults
 from app.services.predictors import Predictors
 from app.services.score_batches import ScoreBatch
 from app.store import accounts
@@ -61,7 +62,10 @@ class ScoredRows:
 
 
 def score_account(tx: Transaction, predictors: Predictors, product: str, market: str, account: str) -> Score:
-    """Score a stored account. Raises: UnknownProduct, UnknownMarket, UnknownAccount, NoActiveTheta."""
+    """Score a stored account.
+
+    Raises: UnknownProduct, UnknownMarket, UnknownAccount, NoActiveTheta, StoredWeightsCorrupt, EngineRefused.
+    """
     serving = _get_serving(tx, product, market)
     found = accounts.find_account(tx, serving.market_id, account)
     if found is None:
@@ -81,7 +85,7 @@ def score_batch(
 ) -> ScoredRows:
     """Score a batch, which ``read`` reads by the product's schema; all rows or none.
 
-    Raises: UnknownProduct, UnknownMarket, NoActiveTheta; what ``read`` raises.
+    Raises: UnknownProduct, UnknownMarket, NoActiveTheta, StoredWeightsCorrupt, EngineRefused; what ``read`` raises.
     """
     schema = products.get_product(tx, product).feature_schema
     serving = _get_serving(tx, product, market)
@@ -105,7 +109,8 @@ def replay_score(tx: Transaction, predictors: Predictors, score_id: UUID) -> Rep
     if inputs is None:
         raise UnknownScore("The ledger holds no score of this id.")
     predictor = predictors.get(tx, inputs.product, inputs.theta_id, inputs.theta_prime_id)
-    pd = float(predictor.pd({name: [value] for name, value in inputs.features.items()})[0])
+    with answering_engine_faults():
+        pd = float(predictor.pd({name: [value] for name, value in inputs.features.items()})[0])
     return Replay(
         id=score_id,
         recorded_pd=inputs.pd,
@@ -135,13 +140,9 @@ def _score(
 ) -> ScoredRows:
     predictor = predictors.get(tx, product, serving.theta_id, serving.theta_prime_id)
     scored_at = datetime.now(UTC)
-    inputs = zip(
-        accounts,
-        checking.rows_of(columns, len(accounts)),
-        predictor.unseen(columns),
-        map(float, predictor.pd(columns)),
-        strict=True,
-    )
+    with answering_engine_faults():
+        unseen_by_row, pds = predictor.unseen(columns), predictor.pd(columns)
+    inputs = zip(accounts, checking.rows_of(columns, len(accounts)), unseen_by_row, map(float, pds), strict=True)
     rows = [
         ScoreRow(
             id=uuid4(),

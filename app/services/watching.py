@@ -7,7 +7,7 @@ the first of these scores the loading. Notices tell it at once, and since a noti
 import logging
 from threading import Event, Thread
 
-from app.errors import DatabaseUnavailable, StoredWeightsCorrupt
+from app.errors import DatabaseUnavailable, EngineRefused, StoredWeightsCorrupt
 from app.services.predictors import Key, Predictors
 from app.store.activations import CHANNEL, notify
 from app.store.database import Database
@@ -65,6 +65,6 @@ class Watch:
             for key in active.keys() - self._known:
                 try:
                     self._predictors.get(tx, active[key], *key)
-                except StoredWeightsCorrupt:
-                    log.error("weights of theta id %s, theta_prime id %s are corrupt", *key)
+                except (StoredWeightsCorrupt, EngineRefused) as fault:
+                    log.error("theta id %s, theta_prime id %s cannot be loaded: %s", *key, fault.code)
         self._known = set(active)
