@@ -53,7 +53,7 @@ class PooledTrees:
         "force_row_wise": True,
         "verbose": -1,
     }
-    SHAPES = tuple({"num_leaves": n, "min_data_in_leaf": size} for n in (4, 8, 16, 31) for size in (50, 200))
+    SHAPES = tuple({"num_leaves": n, "min_data_in_leaf": size} for n in (4, 8, 16, 31, 63) for size in (50, 200))
     FIRST_RATE = 0.05
     OTHER_RATES = (0.025, 0.1)
 

@@ -32,10 +32,10 @@ out: every market with at least {min_rows} accounts, dealt into {n_splits} split
 Each method is tuned on source markets only. Numbers are means over draws and n within a market, then over markets;
 intervals are 95 %, by bootstrap over markets, paired.
 
-- **Delta**: log loss minus that of *{rival}*, below zero is better. **Harmed**: share of markets whose mean log loss is
-  more than {harm} above that under {theta}; in brackets: above it at all.
+- **Delta**: log loss minus that of *{rival}*, below zero is better. **Harmed**: share of markets whose mean log loss
+  is more than {harm} above that under {theta}; in brackets: above it at all.
 - **Level known**: log loss once each market's best intercept is given away: what is left is ranking and shape.
-- **ECE**: ten bins of equally many accounts. Noise alone keeps it near .02 to .03 in markets of this size.
+- **ECE**: ten bins of equally many accounts. Noise alone keeps it well above zero in markets of a few hundred accounts.
 - *{theta}* is served before anything is posted, *theta + level* moves the intercept alone, *guarded* means theta_prime
   where the verdict is `activate` and theta elsewhere. *+ level*: the market's intercept under a normal prior learned on
   the source markets from leave-markets-out predictions (empirical Bayes, posterior mode).
@@ -140,6 +140,9 @@ def _table_by_n(cells: pandas.DataFrame) -> str:
         "|---" * (len(means.columns) + 1) + "|",
     ]
     lines += [f"| {method} | " + " | ".join(f"{value:.4f}" for value in row) + " |" for method, row in means.iterrows()]
+    if {THETA_PRIME, MAIN_RIVAL} <= set(means.index):
+        gaps = [_delta(cells[cells["n_support"] == n], THETA_PRIME) for n in means.columns]
+        lines.append(f"| Delta of {THETA_PRIME} | " + " | ".join(gaps) + " |")
     return "\n".join(lines)
 
 
