@@ -245,7 +245,8 @@ class StoredWeightsCorrupt(Problem):
 
 
 class DatabaseUnavailable(Problem):
-    """The database did not answer or closed the connection; nothing was stored. Try again after Retry-After."""
+    """The database did not answer or closed the connection. Try again after Retry-After, with the same
+    Idempotency-Key: if the work was done after all, its first answer comes."""
 
     status, code, title = 503, "database_unavailable", "The database is unavailable"
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import sqlalchemy
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
 
@@ -14,7 +15,19 @@ from app.errors import DatabaseUnavailable
 Transaction = Connection
 
 LOCK_TIMEOUT_MS = 20_000
+POOL_TIMEOUT_S = 10.0
 PROBE_WITHIN_S = 2  # each step of a probe: to connect, and each statement
+
+# A server that is gone without a word is noticed, and not waited for. What the URL says of these counts instead.
+CONNECTING: dict[str, int | str] = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+
+_TRY_AGAIN = "The database could not do this now; try again."
 
 
 def sqlalchemy_url(url: str) -> URL:
@@ -29,24 +42,20 @@ def sqlalchemy_url(url: str) -> URL:
 
 
 class Database:
-    """A pool of PostgreSQL connections; threads beyond ``pool_size`` wait for a free one."""
+    """A pool of PostgreSQL connections; threads beyond ``pool_size`` wait for a free one, though not for ever."""
 
-    def __init__(self, url: str, *, pool_size: int = 16) -> None:
+    def __init__(self, url: str, *, pool_size: int = 16, pool_timeout_s: float = POOL_TIMEOUT_S) -> None:
         self.url = url
-        self._engine = create_engine(
-            sqlalchemy_url(url),
+        self._engine = _make_engine(
+            url,
+            f"lock_timeout={LOCK_TIMEOUT_MS}",
             pool_size=pool_size,
             max_overflow=0,
+            pool_timeout=pool_timeout_s,
             pool_pre_ping=True,
-            connect_args={"options": f"-c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_MS}"},
         )
-        self._probe = create_engine(
-            sqlalchemy_url(url),
-            poolclass=NullPool,
-            connect_args={
-                "options": f"-c timezone=UTC -c statement_timeout={1000 * PROBE_WITHIN_S}",
-                "connect_timeout": PROBE_WITHIN_S,
-            },
+        self._probe = _make_engine(
+            url, f"statement_timeout={1000 * PROBE_WITHIN_S}", connect_timeout=PROBE_WITHIN_S, poolclass=NullPool
         )
 
     @contextmanager
@@ -99,9 +108,25 @@ def rehearsal(tx: Transaction) -> Iterator[None]:
         savepoint.rollback()
 
 
+def _make_engine(url: str, option: str, *, connect_timeout: int | None = None, **pool: Any) -> Engine:
+    """Make connections in UTC with one more option; statements' values, which can be personal, stay out of faults."""
+    parsed = sqlalchemy_url(url)
+    arguments = {name: value for name, value in CONNECTING.items() if name not in parsed.query}
+    arguments["options"] = f"-c timezone=UTC -c {option}"
+    if connect_timeout is not None:
+        arguments["connect_timeout"] = connect_timeout
+    return create_engine(parsed, connect_args=arguments, hide_parameters=True, **pool)
+
+
 @contextmanager
 def _database_faults() -> Iterator[None]:
+    """Answer a database that is gone, busy or not to be had; what is our own fault is left as it is."""
     try:
         yield
-    except (sqlalchemy.exc.OperationalError, psycopg.OperationalError) as fault:
-        raise DatabaseUnavailable("the database could not do this now; nothing was changed, try again") from fault
+    except (sqlalchemy.exc.TimeoutError, psycopg.OperationalError, psycopg.InterfaceError) as fault:
+        raise DatabaseUnavailable(_TRY_AGAIN) from fault
+    except sqlalchemy.exc.DBAPIError as fault:
+        is_gone = fault.connection_invalidated or isinstance(fault, sqlalchemy.exc.InterfaceError)
+        if is_gone or isinstance(fault, sqlalchemy.exc.OperationalError):
+            raise DatabaseUnavailable(_TRY_AGAIN) from fault
+        raise
