@@ -100,7 +100,7 @@ class Encoder:
         scaled = np.clip((values - self.center) / self.scale, -CLIP, CLIP)
         bins[missing] = 0.0
         scaled[missing] = 0.0
-        return np.concatenate([bins.reshape(len(values), -1), scaled, missing], axis=1)
+        return np.concatenate([bins.reshape(len(values), bins.shape[1] * bins.shape[2]), scaled, missing], axis=1)
 
     def _numbers(self, name: str, columns: Mapping[str, Sequence[Any]]) -> FloatArray:
         try:

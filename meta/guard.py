@@ -36,27 +36,30 @@ def judge(theta: Theta, rows: MarketRows, seed: int, inner_steps: int | None, mi
     theta_losses, prime_losses, diverged = _cross_fitted_losses(theta, rows, seed, inner_steps, minimum_defaults)
     gains = theta_losses - prime_losses
     mean, error = float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains)))
-    low, high = mean - Z90 * error, mean + Z90 * error
     cross_fitted = {
         "n_folds": N_FOLDS,
         "theta": {"log_loss": float(theta_losses.mean())},
         "theta_prime": {"log_loss": float(prime_losses.mean())},
-        "gain": {"mean": mean, "low": low, "high": high, "interval": 0.9},
+        "gain": {"mean": mean, "low": mean - Z90 * error, "high": mean + Z90 * error, "interval": 0.9},
     }
     if diverged:
         return Judgement("refuse", ["the inner loop diverged on this support: its steps are too long"], cross_fitted)
-    verdict, reasons = _verdict(mean, low, high, int(rows.y.sum()), minimum_defaults)
+    verdict, reasons = _verdict(mean, error, int(rows.y.sum()), minimum_defaults)
     return Judgement(verdict, reasons, cross_fitted)
 
 
-def _verdict(mean: float, low: float, high: float, n_defaults: int, minimum: int) -> tuple[Verdict, list[str]]:
+def _verdict(mean: float, error: float, n_defaults: int, minimum: int) -> tuple[Verdict, list[str]]:
+    """Refuse what is surely worse than theta, hold what is probably worse; mean gain and its standard error."""
     reasons = []
     if n_defaults < minimum:
         reasons.append(f"{n_defaults} defaults, fewer than {minimum}: the ranking stays theta's, only the level moved")
-    interval = f"cross-fitted gain {mean:.4f} log loss a row, 90 % interval {low:.4f} to {high:.4f}"
-    if high < 0:
+    interval = (
+        f"cross-fitted gain {mean:.4f} log loss a row, "
+        f"90 % interval {mean - Z90 * error:.4f} to {mean + Z90 * error:.4f}"
+    )
+    if mean < -Z90 * error:
         return "refuse", [*reasons, f"theta_prime is worse than theta on rows it has not seen: {interval}"]
-    if mean < 0 and mean + (high - mean) / 2 < 0:
+    if mean < -error:
         return "hold", [*reasons, f"theta_prime looks worse than theta on rows it has not seen: {interval}"]
     return "activate", [*reasons, f"nothing speaks against theta_prime: {interval}"]
 

@@ -54,18 +54,13 @@ def market_rows(
     theta: Theta, support: Support, base_rate: BaseRateBelief | None, reference: Support | None = None
 ) -> MarketRows:
     """Encode a support, completed with reference goods (four a defaulter) where it has none of its own."""
-    x = theta.encoder.encode(support.columns) if len(support.defaulted) else theta_free_rows(theta)
+    x = theta.encoder.encode(support.columns)
     y = np.asarray(support.defaulted, dtype=np.float64)
     if reference is not None and len(y) and y.all():
         goods = theta.encoder.encode(reference.columns)[: 4 * len(y)]
         x, y = np.concatenate([x, goods]), np.concatenate([y, np.zeros(len(goods))])
     declared = DeclaredRate(base_rate.value, base_rate.low, base_rate.high) if base_rate else None
     return MarketRows(x, y, support.design, declared)
-
-
-def theta_free_rows(theta: Theta) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
-    """No rows, in the width that theta expects."""
-    return np.zeros((0, theta.encoder.n_features), dtype=np.float32)
 
 
 def report_of(

@@ -59,6 +59,11 @@ def test_slots_and_absence_states_fit_the_width() -> None:
     assert both_absent[:, encoder.absence_slots].tolist() == [[1, 1, 0], [0, 0, 1]]
 
 
+def test_no_rows_are_encoded_in_the_full_width() -> None:
+    encoder = make_encoder()
+    assert encoder.encode({"income": [], "job": []}).shape == (0, encoder.n_features)
+
+
 def test_refusals_name_the_column() -> None:
     encoder = make_encoder()
     with pytest.raises(InvalidColumns, match="'job' is absent"):
