@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from app.api.metrics import Metrics
 from app.api.strict_json import parse_json
+from app.api.threads import read_aside
 from app.errors import IdempotencyConflict, TooManyRows
 from app.services.engine import Engine
 from app.services.predictors import Predictors
@@ -116,8 +117,12 @@ def fingerprint(request: Request, body_sha256: str) -> str:
     return sha256("\n".join(parts).encode()).hexdigest()
 
 
+def _sha256(body: bytes) -> str:
+    return sha256(body).hexdigest()
+
+
 async def _once(request: Request, counter: TheCounter, key: IdempotencyKey = None) -> Once:
-    body_sha256 = sha256(await request.body()).hexdigest()
+    body_sha256 = await read_aside(_sha256, await request.body())
     return Once(counter.database, key, fingerprint(request, body_sha256))
 
 

@@ -10,5 +10,7 @@ holding more than the cap). Give the default where the routers are included, and
 MAX_BODY_BYTES = 16 * 2**20
 MAX_UPLOAD_BYTES = 4 * 2**30
 MAX_JSON_DEPTH = 32
+LARGE_BODY_BYTES = 2**20
+"""Bodies above this are read in a thread, not on the event loop."""
 MAX_FAULTS_LISTED = 1000
 """An answer lists this many faults and counts the rest."""

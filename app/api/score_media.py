@@ -2,13 +2,16 @@
 
 import csv
 import io
+from types import GenericAlias
 from typing import Any
 
 import pyarrow
 import pyarrow.ipc
 import pyarrow.parquet
+from pydantic import Field, create_model
 from pydantic_core import to_json
 
+from app.domain.scores import Score
 from app.services.scoring import ScoredRows
 
 JSON, CSV = "application/json", "text/csv"
@@ -31,6 +34,17 @@ _ARROW_SCHEMA = pyarrow.schema(
         "unseen": pyarrow.list_(pyarrow.string()),
         "scored_at": pyarrow.timestamp("us", tz="UTC"),
     }
+)
+
+
+_LISTS: dict[str, Any] = {
+    name: (GenericAlias(list, field.annotation), Field(description=field.description))
+    for name, field in Score.model_fields.items()
+}
+ScoreColumns = create_model(
+    "ScoreColumns",
+    __doc__="The scores of a batch sent as columns: a list for each field of a score, in the order of the rows.",
+    columns=create_model("ColumnsOfScores", **_LISTS),
 )
 
 

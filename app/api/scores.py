@@ -11,7 +11,7 @@ from app.api import examples
 from app.api.counter import Answer, Counter, TheCounter, WithKey
 from app.api.negotiation import choose_media_type
 from app.api.parts import MarketSlug, ProductSlug
-from app.api.score_media import ARROW, CSV, JSON, PARQUET, write_scores
+from app.api.score_media import ARROW, CSV, JSON, PARQUET, ScoreColumns, write_scores
 from app.api.strict_json import StrictRoute, require_media_type
 from app.api.uploads import FORMATS
 from app.domain.schema import FeatureSchema
@@ -66,7 +66,7 @@ async def _receive(request: Request) -> SentBatch:
 
 @router.post(
     "/products/{product}/markets/{market}/scores",
-    response_model=ScoreList,
+    response_model=ScoreList | ScoreColumns,
     responses=RESPONSES,
     openapi_extra=BODY,
     summary="Score a batch",

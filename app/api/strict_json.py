@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Coroutine, Iterator
 from email.message import Message
+from functools import partial
 from typing import Any, NoReturn
 
 from fastapi import Request, Response
@@ -12,6 +13,7 @@ from fastapi.routing import APIRoute
 
 from app.api.limits import MAX_JSON_DEPTH
 from app.api.parameters import QueryRules, refuse_unstorable_path
+from app.api.threads import read_aside
 from app.errors import Fault, InvalidBody, InvalidJson, UnsupportedMediaType
 
 _INT64 = range(-(2**63), 2**63)
@@ -139,7 +141,7 @@ class StrictRequest(Request):
                 raise InvalidBody("The body is empty; send a JSON document.", faults=[Fault("body", "is required")])
             require_media_type(self, "application/json")
             max_depth = getattr(self.app.state, "max_json_depth", MAX_JSON_DEPTH)
-            self._strict_json = parse_json(body, max_depth=max_depth)
+            self._strict_json = await read_aside(partial(parse_json, max_depth=max_depth), body)
         return self._strict_json
 
 

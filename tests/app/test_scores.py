@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from httpx import Client, Response
 from sqlalchemy import text
 
+from app.api.score_media import ScoreColumns
 from app.domain.products import PointsScale
 from app.domain.scorecard import pd_from_points, points_from_pd
 from app.main import create_app
@@ -200,6 +201,8 @@ def test_every_form_of_a_batch_is_scored_alike_and_answered_in_its_own(adapted: 
     assert answer.headers["cache-control"] == "no-store"
     scores = read_scores(answer)
     assert [list(score) for score in scores] == [SCORE_FIELDS] * 3
+    if form == "columns":
+        ScoreColumns.model_validate_json(answer.content)
     single = [adapted.score(row["features"]).json()["scores"][0]["pd"] for row in ROWS]  # type: ignore[arg-type]
     assert [score["pd"] for score in scores] == single
     assert [score["account"] for score in scores] == ACCOUNTS
@@ -209,6 +212,16 @@ def test_every_form_of_a_batch_is_scored_alike_and_answered_in_its_own(adapted: 
         recorded = adapted.client.get(f"/v1/scores/{score['id']}").json()
         assert recorded["pd"] == score["pd"]
         assert adapted.client.get(f"/v1/scores/{score['id']}/replay").json()["identical"]
+
+
+def test_the_document_names_both_forms_of_json(shared_bank: Bank) -> None:
+    document = shared_bank.client.get("/openapi.json").json()
+    path = document["paths"]["/v1/products/{product}/markets/{market}/scores"]
+    forms = path["post"]["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"]
+    assert forms == [{"$ref": f"#/components/schemas/{name}"} for name in ("ScoreList", "ScoreColumns")]
+    columns = document["components"]["schemas"]["ColumnsOfScores"]
+    assert list(columns["properties"]) == columns["required"] == SCORE_FIELDS
+    assert columns["properties"]["pd"]["items"] == {"type": "number"}
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/csv", ARROW, PARQUET])

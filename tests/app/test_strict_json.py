@@ -2,7 +2,9 @@
 
 import json
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -11,9 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
+from app.api import counter, strict_json
+from app.api.limits import LARGE_BODY_BYTES
 from app.api.problems import install_problem_handlers
 from app.api.strict_json import StrictRoute, parse_json
 from app.errors import InvalidJson
+from tests.app.bank import Bank
 from tests.app.serving import serving
 
 MAX_BYTES = 2000
@@ -254,3 +259,26 @@ def test_a_path_with_nul_is_refused(client: httpx.Client) -> None:
 
 def test_an_answer_with_nan_is_still_json(client: httpx.Client) -> None:
     assert client.get("/rate/x").json() == {"value": None}
+
+
+@pytest.mark.parametrize(("n_bytes", "aside"), [(100, False), (LARGE_BODY_BYTES + 1, True)])
+def test_a_large_body_is_read_off_the_event_loop(
+    shared_bank: Bank, monkeypatch: pytest.MonkeyPatch, n_bytes: int, aside: bool
+) -> None:
+    readers: dict[str, set[str]] = {"parse": set(), "hash": set()}
+
+    def noting(what: str, read: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*arguments: Any, **settings: Any) -> Any:
+            readers[what].add(threading.current_thread().name.partition(" ")[0])
+            return read(*arguments, **settings)
+
+        return noted
+
+    monkeypatch.setattr(strict_json, "parse_json", noting("parse", parse_json))
+    monkeypatch.setattr(counter, "sha256", noting("hash", counter.sha256))
+    answer = shared_bank.client.post(
+        f"{shared_bank.market}/samples", json={"design": "random", "rows": ["x" * n_bytes]}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_rows")
+    in_threads = {what: "AnyIO" in names for what, names in readers.items()}
+    assert in_threads == {"parse": aside, "hash": aside}
