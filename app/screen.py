@@ -96,4 +96,4 @@ class _Lines:
 
 def _to_go(progress: dict[str, Any]) -> str:
     seconds = progress["eta_s"]
-    return "" if not seconds else f"about {timedelta(seconds=round(seconds))} to go"
+    return "" if seconds is None or seconds < 1 else f"about {timedelta(seconds=round(seconds))} to go"

@@ -3,19 +3,21 @@
 import os
 import signal
 import socket
+import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
+import psycopg
 import uvicorn
+from alembic.util import CommandError
 from fastapi import FastAPI
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from app.api.logging_config import LOGGING
-from app.embedded_postgres import EmbeddedPostgres
 from app.store import migrations
 from app.user_fault import PortTaken, ServiceDidNotStart, UnusableDatabase
 from app.worker import WorkerSettings, start_worker
@@ -65,13 +67,6 @@ def address_of(listener: socket.socket) -> str:
     return f"http://{named}:{port}"
 
 
-@contextmanager
-def running_database(data_dir: Path | None = None) -> Iterator[EmbeddedPostgres]:
-    """Run PostgreSQL over a data folder. Raises: EmbeddedPostgresError."""
-    with EmbeddedPostgres(data_dir) as server:
-        yield server
-
-
 def require_current(url: str) -> None:
     """Raises: UnusableDatabase: it can't be reached, is no PostgreSQL, or is not at this version's migrations."""
     with saying_what_is_wrong():
@@ -85,23 +80,45 @@ def saying_what_is_wrong() -> Iterator[None]:
     """Tell a database that can't be used in one line, without its password. Raises: UnusableDatabase."""
     try:
         yield
-    except OperationalError as fault:
+    except DBAPIError as fault:
+        if not isinstance(fault.orig, psycopg.OperationalError | psycopg.errors.InsufficientPrivilege):
+            raise
         reason = str(fault.orig).strip().splitlines()[0]
         raise UnusableDatabase(f"The database of DATABASE_URL can't be used: {reason}") from fault
+    except CommandError as fault:  # Alembic's, of a revision that this version does not know
+        raise UnusableDatabase(f"The database can't be migrated: {fault}.") from fault
     except (ArgumentError, ValueError) as fault:
         # its own words may quote the password
         raise UnusableDatabase("DATABASE_URL must read postgresql://user:password@host/database.") from fault
 
 
 @contextmanager
-def running_worker(settings: WorkerSettings, log_to: IO[bytes] | None = None) -> Iterator[None]:
-    """Keep a worker beside this process; a training under way is given back when the block ends."""
-    worker = start_worker(settings, log_to=log_to)
+def running_worker(settings: WorkerSettings, log_file: Path | None = None) -> Iterator[Callable[[], None]]:
+    """Keep a worker beside this process; a training under way is given back when the block ends.
+
+    Yields a check that raises ServiceDidNotStart once the worker has ended by itself.
+    """
+    with nullcontext() if log_file is None else log_file.open("wb") as log:
+        worker = start_worker(settings, log_to=log)
+
+    def check() -> None:
+        if worker.poll() is not None:
+            where = "" if log_file is None else f": {log_file}"
+            raise ServiceDidNotStart(f"The worker has ended; its log says why{where}")
+
     try:
-        yield
+        yield check
     finally:
-        worker.terminate()
+        _stop(worker)
+
+
+def _stop(worker: "subprocess.Popen[bytes]") -> None:
+    worker.terminate()
+    try:
         worker.wait(STOP_WORKER_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        worker.kill()  # its training hears of that by its leash
+        worker.wait()
 
 
 def make_server(app: FastAPI, log_file: Path | None = None) -> uvicorn.Server:

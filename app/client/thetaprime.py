@@ -12,7 +12,7 @@ import pandas
 from app.client.errors import TrainingFailed
 from app.client.score_tables import SCORE_COLUMNS, read_scores, tables_of
 from app.client.tables import ARROW, body_of
-from app.client.transport import TIMEOUT, Transport, at, read
+from app.client.transport import Transport, at, read
 from app.domain.markets import Market, MarketDraft
 from app.domain.operations import MarketStatus
 from app.domain.outcomes import OutcomeRow
@@ -31,6 +31,7 @@ from app.domain.theta_primes import (
 )
 from app.domain.thetas import Theta
 
+UPLOAD_PATIENCE_S = 1800.0  # millions of rows are checked and stored before the answer
 OnTheta = Callable[[Theta], None]
 
 
@@ -45,7 +46,7 @@ class ThetaprimeClient:
     """
 
     def __init__(self, base_url: str = "http://127.0.0.1:8000", *, http: httpx.Client | None = None) -> None:
-        self._http = http or httpx.Client(base_url=base_url, timeout=TIMEOUT)
+        self._http = http or httpx.Client(base_url=base_url)
         self._transport = Transport(self._http)
 
     def __enter__(self) -> Self:
@@ -95,7 +96,14 @@ class ThetaprimeClient:
         }
         body = body_of(table)
         path = at("products", product, "source-data")
-        answer = self._transport.send("POST", path, params=params, content=body.content, content_type=body.content_type)
+        answer = self._transport.send(
+            "POST",
+            path,
+            params=params,
+            content=body.content,
+            content_type=body.content_type,
+            patience_s=UPLOAD_PATIENCE_S,
+        )
         return read(answer, SourceDataReceipt)
 
     def count_source_data(self, product: str) -> Iterator[SourceMarket]:

@@ -19,7 +19,8 @@ Model = TypeVar("Model", bound=BaseModel)
 Json = BaseModel | Mapping[str, Any]
 MakeContent = Callable[[], bytes | Iterable[bytes]]
 
-TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+PATIENCE_S = 60.0
+CONNECT_WITHIN_S = 5.0
 PAUSES_S = (0.2, 0.5, 1.0, 2.0)  # between tries; one try more than pauses
 _BUSY = 503
 _MISUSE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
@@ -68,8 +69,11 @@ class Transport:
         content: MakeContent | None = None,
         content_type: str | None = None,
         accept: str = "application/json",
+        patience_s: float = PATIENCE_S,
     ) -> httpx.Response:
         """Send a request, again where that may help, and return its answer; ``content`` is made anew for every try.
+
+        Args:   patience_s: how long to wait for an answer once the request is sent.
 
         Raises: ThetaprimeError: the service refused; ServiceUnreachable: no answer.
         """
@@ -78,11 +82,12 @@ class Transport:
             headers["Content-Type"] = content_type
         if method == "POST":
             headers["Idempotency-Key"] = token_urlsafe(24)
+        timeout = httpx.Timeout(PATIENCE_S, connect=CONNECT_WITHIN_S, read=patience_s)
         sent = {name: value for name, value in (params or {}).items() if value is not None}
         for pause in (*PAUSES_S, None):
             try:
                 body = None if content is None else content()
-                answer = self._http.request(method, path, params=sent, content=body, headers=headers)
+                answer = self._http.request(method, path, params=sent, content=body, headers=headers, timeout=timeout)
             except httpx.TransportError as fault:
                 if pause is None or isinstance(fault, _MISUSE):
                     raise ServiceUnreachable(str(self._http.base_url), fault) from fault

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from rich.console import Console
 
+from app.embedded_postgres import EmbeddedPostgres
 from app.main import create_app
 from app.serving import (
     address_of,
@@ -15,7 +16,6 @@ from app.serving import (
     make_server,
     open_port,
     require_current,
-    running_database,
     running_worker,
     saying_what_is_wrong,
 )
@@ -39,7 +39,7 @@ def serve(host: str, port: int, *, with_worker: bool | None, data_dir: Path | No
     with ExitStack() as parts:
         parts.enter_context(ending_in_order())
         listener = parts.enter_context(open_port(host, port))
-        url = given or parts.enter_context(running_database(data_dir)).url
+        url = given or parts.enter_context(EmbeddedPostgres(data_dir)).url
         if given is None:
             migrations.upgrade(url)
         else:

@@ -13,19 +13,17 @@ import httpx
 from psycopg.errors import InvalidCatalogName
 
 from app.client import ThetaprimeClient
-from app.client.transport import TIMEOUT
 from app.commands.hosting import given_database_url, read_settings
 from app.demo.portfolio import Portfolio, TableChoice, prepare_portfolio
 from app.demo.walk import Walk
 from app.domain.recipes import ThetaRecipe
-from app.embedded_postgres import default_data_dir, drop_database
+from app.embedded_postgres import EmbeddedPostgres, default_data_dir, drop_database
 from app.frames import read_frame
 from app.main import create_app
 from app.screen import Screen
 from app.serving import (
     ending_in_order,
     open_port,
-    running_database,
     running_service,
     running_worker,
     saying_what_is_wrong,
@@ -60,15 +58,14 @@ def run_demo(choice: DemoChoice) -> None:
         url = _database(choice, screen, parts)
         logs = parts.enter_context(_log_folder())
         settings, worker_settings = read_settings(url)
-        worker_log = parts.enter_context((logs / "worker.log").open("wb"))
-        worker = worker_settings.model_copy(update={"n_threads": choice.n_threads})
-        parts.enter_context(running_worker(worker, log_to=worker_log))
+        worker_settings = worker_settings.model_copy(update={"n_threads": choice.n_threads})
+        check_worker = parts.enter_context(running_worker(worker_settings, log_file=logs / "worker.log"))
         address = parts.enter_context(running_service(create_app(settings), listener, logs / "service.log"))
         screen.say(f"service on {address}, worker with {choice.n_threads} threads; their logs: {logs}")
-        client = ThetaprimeClient(http=httpx.Client(base_url=address, timeout=TIMEOUT, trust_env=False))
+        client = ThetaprimeClient(http=httpx.Client(base_url=address, trust_env=False))
         recipe = QUICK if choice.quick else ThetaRecipe()
         with client:
-            walk = Walk(client, portfolio, screen)
+            walk = Walk(client, portfolio, screen, check_worker=check_worker)
             walk.run(recipe)
         if not choice.exit_after:
             _go_on_serving(screen, address, walk.example_path)
@@ -91,7 +88,7 @@ def _database(choice: DemoChoice, screen: Screen, parts: ExitStack) -> str:
     if url is None:
         folder = choice.data_dir or default_data_dir().with_name("demo")
         screen.step(f"PostgreSQL: embedded, in {folder}; its database is made afresh")
-        server = parts.enter_context(running_database(folder))
+        server = parts.enter_context(EmbeddedPostgres(folder))
         with suppress(InvalidCatalogName):  # there is none to drop the first time
             drop_database(server.url, DATABASE)
         url = server.create_database(DATABASE)

@@ -126,34 +126,39 @@ def _labelled(frame: pandas.DataFrame, choice: TableChoice, notes: list[str]) ->
 def _choose_holdout(frame: pandas.DataFrame, choice: TableChoice) -> str:
     """Take the named market; else the largest that holds at most a tenth of the rows, else the smallest that can."""
     counts = frame["market"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
-    able = [str(name) for name in counts.index if _can_be_held_out(frame[frame["market"] == name])]
-    if choice.holdout is not None:
-        if choice.holdout not in counts:
-            raise UnusableTable(f"There is no market {choice.holdout}; the largest are {_some(counts.index)}.")
-        able = [choice.holdout]
-    if not able or not _can_be_held_out(frame[frame["market"] == able[0]]):
-        which = "No market" if choice.holdout is None else f"Market {choice.holdout} has not enough: a market"
+    if choice.holdout is None:
+        held_out = _usual_holdout(frame, counts)
+    elif choice.holdout in counts:
+        held_out = choice.holdout
+    else:
+        raise UnusableTable(f"There is no market {choice.holdout}; the largest are {', '.join(counts.index[:10])}.")
+    if held_out is None or not _can_be_held_out(frame[frame["market"] == held_out]):
+        which = "No market" if held_out is None else f"Market {held_out} has not enough: no market"
         raise UnusableTable(
-            f"{which} can be held out: it takes {MIN_ROWS} rows, {2 * MIN_OF_A_CLASS} defaults and as many goods."
+            f"{which} can be held out with fewer than {MIN_ROWS} rows, {2 * MIN_OF_A_CLASS} defaults and as many goods."
         )
+    _require_mature_markets(counts.drop(held_out), held_out)
+    return held_out
+
+
+def _usual_holdout(frame: pandas.DataFrame, counts: "pandas.Series[int]") -> str | None:
+    able = [str(name) for name in counts.index if _can_be_held_out(frame[frame["market"] == name])]
     small = [name for name in able if counts[name] <= len(frame) / 10]
-    held_out = small[0] if small else able[-1]
-    n_mature = int((counts.drop(held_out) >= MIN_MATURE_ROWS).sum())
+    return next(iter(small or able[-1:]), None)
+
+
+def _require_mature_markets(counts: "pandas.Series[int]", held_out: str) -> None:
+    n_mature = int((counts >= MIN_MATURE_ROWS).sum())
     if n_mature < MIN_MATURE_MARKETS:
         raise UnusableTable(
             f"Theta is learned from at least {MIN_MATURE_MARKETS} mature markets of {MIN_MATURE_ROWS} rows; "
             f"beside {held_out} the file has {n_mature}."
         )
-    return held_out
 
 
 def _can_be_held_out(rows: pandas.DataFrame) -> bool:
     n_defaults = int(rows["defaulted"].sum())
     return len(rows) >= MIN_ROWS and min(n_defaults, len(rows) - n_defaults) >= 2 * MIN_OF_A_CLASS
-
-
-def _some(names: "pandas.Index[Any]") -> str:
-    return ", ".join(map(str, names[:10]))
 
 
 def _in_order(rows: pandas.DataFrame, date_column: str | None) -> tuple[pandas.DataFrame, str]:

@@ -1,6 +1,6 @@
 """The walk itself, all of it over HTTP: product, source data, theta, a new market, theta_prime, scores."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
@@ -16,6 +16,7 @@ from app.demo.rivals import own_model, pooled_trees
 from app.domain.products import OutcomeDefinition, ProductDraft
 from app.domain.recipes import ThetaRecipe
 from app.domain.theta_primes import ActivationDraft, AdaptationOutcome
+from app.domain.thetas import Theta
 from app.screen import Screen
 
 FloatArray = NDArray[np.float64]
@@ -24,10 +25,13 @@ CURRENCY = "EUR"
 
 
 class Walk:
-    """One portfolio's way through the service behind ``client``."""
+    """One portfolio's way through the service behind ``client``; ``check_worker`` raises if there is no worker."""
 
-    def __init__(self, client: ThetaprimeClient, portfolio: Portfolio, screen: Screen) -> None:
+    def __init__(
+        self, client: ThetaprimeClient, portfolio: Portfolio, screen: Screen, *, check_worker: Callable[[], None]
+    ) -> None:
         self._client, self._portfolio, self._screen = client, portfolio, screen
+        self._check_worker = check_worker
         self.product = _free_slug(client, portfolio.slug)
         self.market = portfolio.market
 
@@ -65,7 +69,12 @@ class Walk:
         self._screen.step(f"Theta: the starting point, learned from the mature markets by {recipe.learner}")
         requested = self._client.request_theta(self.product, recipe)
         with self._screen.training() as on_theta:
-            theta = self._client.wait_for_theta(self.product, requested.version, on_progress=on_theta)
+
+            def look(theta: Theta) -> None:
+                self._check_worker()
+                on_theta(theta)
+
+            theta = self._client.wait_for_theta(self.product, requested.version, on_progress=look)
         self._client.activate_theta(self.product, theta.version, WHO)
         seconds = (
             (theta.finished_at - theta.started_at).total_seconds() if theta.finished_at and theta.started_at else 0

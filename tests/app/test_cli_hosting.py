@@ -19,7 +19,10 @@ from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from app.cli import app
+from app.serving import running_worker
 from app.store import migrations
+from app.user_fault import ServiceDidNotStart
+from app.worker import WorkerSettings
 from tests.conftest import throwaway_name
 from tests.e2e.processes import children_of, eventually, is_alive
 
@@ -106,6 +109,7 @@ def test_serve_over_a_given_database_asks_for_its_migrations(empty_database_url:
 def test_migrations_are_undone_only_where_that_is_confirmed(database_url: str) -> None:
     assert run("migrate", "--down-to", "base", database_url=database_url).exit_code == 1
     assert migrations.is_current(database_url)
+    assert "nowhere" in refused("migrate", "--down-to", "nowhere", "--yes", database_url=database_url)
     assert run("migrate", "--down-to", "base", "--yes", database_url=database_url).exit_code == 0
     assert not migrations.is_current(database_url)
 
@@ -144,6 +148,16 @@ def _has_worker(url: str) -> bool:
             return tx.exec_driver_sql("SELECT count(*) FROM jobs.procrastinate_workers").scalar_one() > 0
     finally:
         database.close()
+
+
+def test_a_worker_that_ended_by_itself_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    monkeypatch.setattr("app.serving.start_worker", lambda settings, log_to: ended)
+    settings = WorkerSettings(database_url="postgresql://nobody@127.0.0.1:9/none")
+    with running_worker(settings, tmp_path / "worker.log") as check, pytest.raises(ServiceDidNotStart) as caught:
+        check()
+    assert str(tmp_path / "worker.log") in str(caught.value)
 
 
 def test_a_port_that_another_program_has_is_told_before_anything_starts(folder: Path) -> None:

@@ -108,7 +108,7 @@ def test_what_a_table_lacks_is_said() -> None:
     assert "not binary" in refused(frame, target_column="income")
     assert "one class only" in refused(frame.assign(bad=0))
     assert "There is no market ZZ" in refused(frame, holdout="ZZ")
-    assert "Market HH has not enough" in refused(frame, holdout="HH")
+    assert "Market HH has not enough: no market can be held out" in refused(frame, holdout="HH")
     assert "No market can be held out" in refused(frame[frame["state"] == "HH"])
     assert "beside BB the file has 2" in refused(frame[frame["state"].isin(["BB", "CC", "DD"])], holdout="BB")
     assert "values that read as no date" in refused(frame, date_column="home")
