@@ -6,13 +6,16 @@ import pkgutil
 
 import pytest
 
+import app
 import meta
 
-MODULES = [name for _, name, _ in pkgutil.walk_packages(meta.__path__, "meta.")]
+MODULES = [
+    name for package in (app, meta) for _, name, _ in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+]
 
 
 def test_there_are_modules_to_look_at() -> None:
-    assert "meta.functional" in MODULES
+    assert {"app.domain.scorecard", "app.demo.comparison", "meta.functional"} <= set(MODULES)
 
 
 @pytest.mark.parametrize("name", MODULES)
