@@ -64,6 +64,8 @@ def run_demo(choice: DemoChoice) -> None:
         screen.say(f"service on {address}, worker with {choice.n_threads} threads; their logs: {logs}")
         client = ThetaprimeClient(http=httpx.Client(base_url=address, trust_env=False))
         recipe = QUICK if choice.quick else ThetaRecipe()
+        if choice.quick:
+            screen.say("--quick: far too short a training; the numbers below show that it runs, not what it is worth")
         with client:
             walk = Walk(client, portfolio, screen, check_worker=check_worker)
             walk.run(recipe)
