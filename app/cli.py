@@ -1,7 +1,7 @@
 """The command line: ``thetaprime --help``. What a command needs is imported when it runs, so that help is quick."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,7 +51,8 @@ def _faults_in_one_line() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("Stopped.", err=True)
+        with suppress(OSError):  # a terminal that was closed
+            typer.echo("Stopped.", err=True)
         raise typer.Exit(130) from None
     except Exception as fault:
         if not isinstance(fault, _user_faults()):

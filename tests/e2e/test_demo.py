@@ -112,7 +112,7 @@ def close_terminal_in_the_middle_of_learning(demo_folder: Path) -> None:
         family = descendants(process.pid)
         assert len(family) > 3, "PostgreSQL, the worker, and the training"
         os.close(master)
-        process.wait(PATIENCE_S)
+        assert process.wait(PATIENCE_S) == 130, "as after Ctrl-C"
         eventually(lambda: not any(map(is_alive, family)), "all that it started has ended")
 
 
