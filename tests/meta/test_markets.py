@@ -76,6 +76,11 @@ def test_theta_ranks_and_prices_a_market_it_has_not_seen(theta: Theta, newcomer)
     assert log_loss(y, pd_of(theta, theta.at_rest(), x)) < blind
 
 
+def test_theta_is_right_on_average_on_the_rows_it_learned_from(theta: Theta, table: SourceTable) -> None:
+    weights = {**theta.at_rest(), "level": torch.zeros(1, dtype=torch.float64)}
+    assert pd_of(theta, weights, table.x).mean() == pytest.approx(table.y.mean(), abs=1e-4)
+
+
 def test_the_report_holds_every_source_market_once(trained, table: SourceTable) -> None:
     report = trained[1]
     assert sorted(row["market"] for row in report["leave_markets_out"]) == sorted(set(table.market))
