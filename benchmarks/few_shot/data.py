@@ -79,11 +79,11 @@ class Rows:
 
 def numeric(features: pandas.DataFrame) -> list[str]:
     """Names of the numeric columns; all others hold categories."""
-    return [name for name in features if features[name].dtype == np.float64]
+    return [str(name) for name in features if features[name].dtype == np.float64]
 
 
 def categorical(features: pandas.DataFrame) -> list[str]:
-    return [name for name in features if features[name].dtype != np.float64]
+    return [str(name) for name in features if features[name].dtype != np.float64]
 
 
 def find_folder(given: Path | None) -> Path:
@@ -102,15 +102,17 @@ def load(world: Dataset, folder: Path) -> Rows:
     frame = pandas.read_parquet(path)
     y, market = frame["default"].to_numpy(np.float64), frame[world.market_column].to_numpy(dtype=str)
     unwanted = {"default", "issued", "zip3", *world.left_out}
-    names = [name for name in frame if name not in unwanted and not name.startswith("lender_")]
+    names = [name for name in map(str, frame) if name not in unwanted and not name.startswith("lender_")]
     return Rows(pandas.DataFrame({name: _plain(frame[name]) for name in names}), y, market)
 
 
 def schema_of(features: pandas.DataFrame) -> FeatureSchema:
     """Declare no more than kinds, as a user would who posts the file as it is."""
     numbers = set(numeric(features))
-    kinds = {name: "numeric" if name in numbers else "categorical" for name in features}
-    return FeatureSchema(features=tuple(Feature(name=name, kind=kind) for name, kind in kinds.items()))
+    names = [str(name) for name in features]
+    return FeatureSchema(
+        features=tuple(Feature(name=n, kind="numeric" if n in numbers else "categorical") for n in names)
+    )
 
 
 def _plain(values: pandas.Series) -> pandas.Series:

@@ -58,4 +58,5 @@ def _log_likelihood(logits: FloatArray, y: FloatArray) -> FloatArray:
     for part in np.array_split(np.arange(len(y)), len(y) // 2000 + 1):
         moved = logits[part, None] + GRID
         total += (y[part, None] * moved - np.logaddexp(0, moved)).sum(axis=0)
-    return total - total.max()
+    total -= total.max()
+    return total

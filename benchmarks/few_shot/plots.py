@@ -1,6 +1,7 @@
 """Six panels a world: metrics, harmed markets and the lead over the main rival, by the number of accounts posted."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas
@@ -14,7 +15,7 @@ from benchmarks.few_shot.thetaprime import GUARDED, THETA, THETA_LEVEL, THETA_PR
 matplotlib.use("Agg")
 from matplotlib import pyplot  # the backend without a screen must be chosen first
 
-STYLES = {
+STYLES: dict[str, dict[str, Any]] = {
     THETA_PRIME: {"color": "#0b5fa5", "linewidth": 2.4, "marker": "o", "zorder": 5},
     GUARDED: {"color": "#0b5fa5", "linewidth": 1.2, "linestyle": ":", "marker": ".", "zorder": 4},
     THETA_LEVEL: {"color": "#5aa0d8", "linewidth": 1.2, "linestyle": "--"},
@@ -46,12 +47,13 @@ def plot_world(cells: pandas.DataFrame, title: str, file: Path) -> Path:
 
 
 def _draw_lead(ax: Axes, cells: pandas.DataFrame) -> None:
-    gaps = {n: difference(at_n, THETA_PRIME, MAIN_RIVAL, "log_loss") for n, at_n in cells.groupby("n_support")}
-    means = [gap.mean for gap in gaps.values()]
-    reach = [[gap.mean - gap.low for gap in gaps.values()], [gap.high - gap.mean for gap in gaps.values()]]
-    ax.errorbar(list(gaps), means, yerr=reach, capsize=4, **STYLES[THETA_PRIME])
+    ns = sorted(cells["n_support"].unique().tolist())
+    gaps = [difference(cells[cells["n_support"] == n], THETA_PRIME, MAIN_RIVAL, "log_loss") for n in ns]
+    means = [gap.mean for gap in gaps]
+    reach = [[gap.mean - gap.low for gap in gaps], [gap.high - gap.mean for gap in gaps]]
+    ax.errorbar(ns, means, yerr=reach, capsize=4, **STYLES[THETA_PRIME])
     ax.axhline(0.0, color=STYLES[MAIN_RIVAL]["color"])
-    _dress(ax, list(gaps), f"log loss, {THETA_PRIME} minus {MAIN_RIVAL}")
+    _dress(ax, ns, f"log loss, {THETA_PRIME} minus {MAIN_RIVAL}")
 
 
 def _harmed(cells: pandas.DataFrame) -> pandas.DataFrame:

@@ -1,5 +1,6 @@
 """Pooled models of the source markets: tuned by leaving markets out, with logits for markets they have not seen."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -100,7 +101,10 @@ class PooledTrees:
     def _watched(self, params: dict[str, Any], fold: "_Fold") -> tuple[lightgbm.Booster, FloatArray]:
         """Train on one fold; with the sum of losses (n_rounds,) of the markets left out."""
         curve: dict[str, Any] = {}
-        watch = [lightgbm.record_evaluation(curve), lightgbm.early_stopping(self.PATIENCE, verbose=False)]
+        watch: list[Callable[..., Any]] = [
+            lightgbm.record_evaluation(curve),
+            lightgbm.early_stopping(self.PATIENCE, verbose=False),
+        ]
         booster = lightgbm.train(
             self.fixed | params, fold.train, self.MAX_ROUNDS, valid_sets=[fold.unseen], callbacks=watch
         )

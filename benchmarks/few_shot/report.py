@@ -98,9 +98,11 @@ def _world_section(cells: pandas.DataFrame, claim: str, picture: str, jobs: Sequ
 
 
 def _counts(cells: pandas.DataFrame) -> str:
-    markets = cells.groupby("split")["market"].unique()
-    named = "; ".join(f"split {split + 1}: {len(m)} ({', '.join(sorted(m))})" for split, m in markets.items())
-    return f"Held-out markets in each cell: {cells['market'].nunique()}. {named}."
+    parts = []
+    for split in sorted(cells["split"].unique().tolist()):
+        markets = sorted(cells.loc[cells["split"] == split, "market"].unique())
+        parts.append(f"split {split + 1}: {len(markets)} ({', '.join(markets)})")
+    return f"Held-out markets in each cell: {cells['market'].nunique()}. {'; '.join(parts)}."
 
 
 def _summary_table(cells: pandas.DataFrame) -> str:

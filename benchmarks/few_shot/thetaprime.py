@@ -41,7 +41,9 @@ class Thetaprime:
         started = time.monotonic()
         trained = train_theta(self.schema, _as_source_data(source.rows), recipe, on_progress=_Teller())
         self.theta = trained.artifact
-        learnt = {key: trained.report[key] for key in ("level_prior", "strength") if key in trained.report}
+        learnt: dict[str, Any] = {
+            key: trained.report[key] for key in ("level_prior", "strength") if key in trained.report
+        }
         return {"seconds": round(time.monotonic() - started), "recipe": recipe.model_dump(mode="json"), **learnt}
 
     def meet(self, accounts: pandas.DataFrame) -> None:
@@ -67,7 +69,7 @@ class Thetaprime:
 def columns_of(features: pandas.DataFrame) -> FeatureColumns:
     """Feature columns as the service receives them: missing is None."""
     plain = features.astype(object).where(features.notna(), None)
-    return {name: plain[name].tolist() for name in plain}
+    return {str(name): plain[name].tolist() for name in plain}
 
 
 def _as_source_data(rows: Rows) -> pandas.DataFrame:
