@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student_t
 
 from meta.adaptation import MarketRows, adapt_markets, market_logits
 from meta.level import LevelPrior
@@ -14,7 +15,6 @@ from meta.thetas import Theta
 FloatArray = NDArray[np.float64]
 Verdict = Literal["activate", "hold", "refuse"]
 N_FOLDS = 5
-Z90 = 1.645
 
 
 @dataclass(frozen=True)
@@ -36,28 +36,26 @@ def judge(theta: Theta, rows: MarketRows, seed: int, inner_steps: int | None, mi
     theta_losses, prime_losses, diverged = _cross_fitted_losses(theta, rows, seed, inner_steps, minimum_defaults)
     gains = theta_losses - prime_losses
     mean, error = float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains)))
+    reach = error * float(student_t.ppf(0.95, len(gains) - 1))  # few rows know their own spread badly
     cross_fitted = {
         "n_folds": N_FOLDS,
         "theta": {"log_loss": float(theta_losses.mean())},
         "theta_prime": {"log_loss": float(prime_losses.mean())},
-        "gain": {"mean": mean, "low": mean - Z90 * error, "high": mean + Z90 * error, "interval": 0.9},
+        "gain": {"mean": mean, "low": mean - reach, "high": mean + reach, "interval": 0.9},
     }
     if diverged:
         return Judgement("refuse", ["the inner loop diverged on this support: its steps are too long"], cross_fitted)
-    verdict, reasons = _verdict(mean, error, int(rows.y.sum()), minimum_defaults)
+    verdict, reasons = _verdict(mean, error, reach, int(rows.y.sum()), minimum_defaults)
     return Judgement(verdict, reasons, cross_fitted)
 
 
-def _verdict(mean: float, error: float, n_defaults: int, minimum: int) -> tuple[Verdict, list[str]]:
-    """Refuse what is surely worse than theta, hold what is probably worse; mean gain and its standard error."""
+def _verdict(mean: float, error: float, reach: float, n_defaults: int, minimum: int) -> tuple[Verdict, list[str]]:
+    """Refuse what is surely worse than theta, hold what is probably worse; ``reach``: half of the interval."""
     reasons = []
     if n_defaults < minimum:
         reasons.append(f"{n_defaults} defaults, fewer than {minimum}: the ranking stays theta's, only the level moved")
-    interval = (
-        f"cross-fitted gain {mean:.4f} log loss a row, "
-        f"90 % interval {mean - Z90 * error:.4f} to {mean + Z90 * error:.4f}"
-    )
-    if mean < -Z90 * error:
+    interval = f"cross-fitted gain {mean:.4f} log loss a row, 90 % interval {mean - reach:.4f} to {mean + reach:.4f}"
+    if mean < -reach:
         return "refuse", [*reasons, f"theta_prime is worse than theta on rows it has not seen: {interval}"]
     if mean < -error:
         return "hold", [*reasons, f"theta_prime looks worse than theta on rows it has not seen: {interval}"]
