@@ -37,7 +37,8 @@ def main() -> int:
     started = time.monotonic()
     try:
         jobs = plan(worlds, methods, design, find_folder(args.data), folder)
-        cells = run(jobs[:1] if args.quick else jobs, 1 if args.quick else args.processes)
+        jobs = jobs[:1] if args.quick else jobs
+        cells = run(jobs, args.processes)
     except (DataNotFound, TooFewMarkets, ValueError) as fault:
         print(fault, file=sys.stderr)
         return 2

@@ -115,7 +115,7 @@ def _summary_table(cells: pandas.DataFrame) -> str:
         "|---" * (len(COLUMNS) + 3) + "|",
     ]
     for method in _in_order(cells):
-        values = [f"{value:.4f}" for value in means.loc[method, list(COLUMNS)].to_list()]
+        values = [f"{value:.4f}" for value in means.loc[[method], list(COLUMNS)].to_numpy()[0]]
         lines.append(
             f"| {_marked(cells, method)} | "
             + " | ".join([*values, _delta(cells, method), _harmed(cells, method)])

@@ -54,7 +54,7 @@ def plan(worlds: Sequence[str], methods: Sequence[str], design: Design, data: Pa
 def run(jobs: Sequence[Job], n_processes: int) -> pandas.DataFrame:
     """Run what has not been run and gather everything: one row a method and cell, with the metrics of its query."""
     os.environ["OMP_NUM_THREADS"] = "1"  # read by the processes started below
-    if n_processes == 1:
+    if min(n_processes, len(jobs)) == 1:
         for job in jobs:
             run_job(job)
     else:
