@@ -32,8 +32,8 @@ into {n_splits} splits by seed {seed}; all else is source. A method marked * is 
 harmed share compare on those draws alone, its other numbers are of them and not comparable to the last digit.
 Each method is tuned on source markets only; theta's recipe is the default one. What that default fixes (architecture,
 learning rate, dropout, averaging) was chosen in trials that held out markets of Lending Club states and SBA states,
-these same splits among them: on those two, part of theta's lead may be choice. No choice was made on purposes. Numbers are
-means over draws and n within a market, then over markets; intervals are 95 %, by bootstrap over markets, paired.
+these same splits among them: on those two, part of theta's lead may be choice. No choice was made on purposes. Numbers
+are means over draws and n within a market, then over markets; intervals are 95 %, by bootstrap over markets, paired.
 
 - **Delta**: log loss minus that of *{rival}*, below zero is better; rows are in its order. **Harmed**: share of markets
   whose mean log loss is more than {harm} above that under {theta}; in brackets: above it at all.
