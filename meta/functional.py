@@ -33,13 +33,16 @@ def task_losses(forward: Forward, params: Params, rows: LabelledRows, loss_fn: L
     return loss_fn(forward(params, rows.x) + rows.offset.unsqueeze(-1), rows.y, rows.mask)
 
 
-def support_gradient(
-    forward: Forward, params: Params, support: LabelledRows, loss_fn: LossFn, *, first_order: bool
+def descent(
+    forward: Forward, params: Params, support: LabelledRows, loss_fn: LossFn, *, step: float, first_order: bool
 ) -> Params:
-    """Differentiate each task's support loss by its own fast weights; keys and shapes as ``params``."""
+    """Give minus ``step`` times the gradient of each task's support loss by its own fast weights.
+
+    Keys and shapes as ``params``. The loss is multiplied, one number a task, where the gradient has every weight's.
+    """
 
     def summed(fast: Params) -> Tensor:
-        return task_losses(forward, fast, support, loss_fn).sum()
+        return task_losses(forward, fast, support, loss_fn).sum() * -step
 
     if torch.compiler.is_compiling():  # TorchDynamo traces torch.func, but not autograd.grad(create_graph=True)
         gradient: Params = torch.func.grad(summed)(params)
@@ -81,15 +84,17 @@ def inner_step(
     """
     if isinstance(inner_lr, int | float) and not inner_lr > 0:
         raise InvalidRecipe(f"inner_lr must be positive, got {inner_lr}")
-    steps = inner_lr if isinstance(inner_lr, Mapping) else dict.fromkeys(params, inner_lr)
-    moving = {name: value for name, value in params.items() if name in steps}
-    still = {name: value for name, value in params.items() if name not in steps}
+    if not isinstance(inner_lr, Mapping):
+        move = descent(forward, params, support, loss_fn, step=inner_lr, first_order=first_order)
+        return {name: value + move[name] for name, value in params.items()}
+    moving = {name: value for name, value in params.items() if name in inner_lr}
+    still = {name: value for name, value in params.items() if name not in inner_lr}
 
     def forward_all(fast: Params, x: Tensor) -> Tensor:
         return forward(fast | still, x)
 
-    gradient = support_gradient(forward_all, moving, support, loss_fn, first_order=first_order)
-    return {n: v - steps[n] * gradient[n] if n in steps else v for n, v in params.items()}
+    move = descent(forward_all, moving, support, loss_fn, step=1.0, first_order=first_order)
+    return {n: torch.addcmul(v, inner_lr[n], move[n]) if n in inner_lr else v for n, v in params.items()}
 
 
 def inner_loop(

@@ -9,15 +9,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+def row_weights(mask: Tensor) -> Tensor:
+    """Share of each row in its task's mean, (..., n_rows); all 0 in an empty task, so that it cannot move anything."""
+    return mask / mask.sum(-1, keepdim=True).clamp(min=1.0)
+
+
 def masked_mean(row_losses: Tensor, mask: Tensor) -> Tensor:
-    """Average (..., n_rows) over unmasked rows; an empty task gives 0, so that it cannot move anything."""
-    return (row_losses * mask).sum(-1) / mask.sum(-1).clamp(min=1.0)
+    """Average (..., n_rows) over unmasked rows; an empty task gives 0."""
+    return (row_losses * row_weights(mask)).sum(-1)
 
 
 def binary_cross_entropy(outputs: Tensor, y: Tensor, mask: Tensor) -> Tensor:
     """Log loss of default in nats. Outputs are logits, one per member; each member pays for itself (as in TabM)."""
     target = y.unsqueeze(-1).expand_as(outputs)
-    return masked_mean(F.binary_cross_entropy_with_logits(outputs, target, reduction="none").mean(-1), mask)
+    weight = row_weights(mask).unsqueeze(-1) / outputs.shape[-1]
+    return F.binary_cross_entropy_with_logits(outputs, target, weight, reduction="none").sum((-2, -1))
 
 
 def squared_error(outputs: Tensor, y: Tensor, mask: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from meta.checkpoint import sha256
 from meta.episodes import Design, EpisodeSampler
 from meta.errors import InvalidRecipe
 from meta.learners import Learner
-from meta.learners.protocol import OuterGradient
+from meta.learners.protocol import OuterGradient, compiled
 from meta.level import LevelPrior, fit_level, logit
 from meta.losses import binary_cross_entropy
 from meta.pooled import AbsenceTeacher, PooledRows, predict_logits
@@ -204,7 +204,7 @@ class MetaTraining:
         )
 
     def _gradient_of_episodes(self, sampler: EpisodeSampler) -> Callable[[Params, int], OuterGradient]:
-        outer_grad = torch.compile(self.learner.outer_grad) if self.settings.compile else self.learner.outer_grad
+        outer_grad = compiled(self.learner.outer_grad) if self.settings.compile else self.learner.outer_grad
 
         def gradient_at(theta: Params, step: int) -> OuterGradient:
             found: OuterGradient = outer_grad(theta, sampler.draw(step).to(self.device))

@@ -57,3 +57,14 @@ def meta_gradient(meta_loss: Callable[[Params], Tensor], theta: Params) -> Outer
     loss = meta_loss(leaves)
     found = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
     return OuterGradient(loss.detach(), dict(zip(leaves, found, strict=True)))
+
+
+def compiled(outer_grad: Callable[[Params, Episode], OuterGradient]) -> Callable[[Params, Episode], OuterGradient]:
+    """Compile a learner's ``outer_grad``; pays after some hundred meta-batches of one shape.
+
+    The tiling heuristics are off because they leave products of many small tasks unvectorised.
+    """
+    found: Callable[[Params, Episode], OuterGradient] = torch.compile(
+        outer_grad, options={"cpp.enable_tiling_heuristics": False}
+    )
+    return found
