@@ -127,8 +127,8 @@ def test_an_example_runs_by_execute_as_it_stands(
         bank.add_theta()
         bank.put_market(examples.MARKET, **examples.MARKET_DECLARATION)
         operation = "post_samples_v1_products__product__markets__market__samples_post"
-        browser.open("about:blank")
         browser.open(f"{client.base_url}/docs#/samples/{operation}")
+        browser.run("location.reload()")
         browser.wait_for("return document.querySelector('.execute')")
         browser.run("document.querySelector('.execute').click()")
         answer = browser.wait_for("return document.querySelector('.live-responses-table .response')?.innerText")
