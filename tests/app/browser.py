@@ -53,6 +53,18 @@ class Browser:
             time.sleep(0.05)
         return found
 
+    def execute(self, script: str) -> Any:
+        """Press the open operation's Execute as a person would, a second after it shows, until ``script`` is true."""
+        press = """
+            const now = Date.now();
+            window.pressedAt ??= now;
+            if (now - window.pressedAt > 1500) {
+                window.pressedAt = now;
+                document.querySelector('.execute')?.click();
+            }
+        """
+        return self.wait_for(press + script)
+
     def screenshot(self, path: Path) -> None:
         answer = self._driver.get(f"{self._session}/screenshot")
         path.write_bytes(base64.b64decode(answer.json()["value"]))

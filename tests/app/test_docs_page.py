@@ -98,8 +98,7 @@ def operations_of(document: dict[str, Any]) -> list[dict[str, Any]]:
 def test_page_executes_a_request_without_leaving_home(client: httpx.Client, browser: Browser, tmp_path: Path) -> None:
     browser.open(f"{client.base_url}/docs#/markets/put_rate_v1_rate_put")
     browser.wait_for("return document.querySelector('.execute')")
-    browser.run("document.querySelector('.execute').click()")
-    answer = browser.wait_for("return document.querySelector('.live-responses-table .highlight-code')?.innerText")
+    answer = browser.execute("return document.querySelector('.live-responses-table .highlight-code')?.innerText")
     assert '"value": 0.04' in answer
     assert browser.requested_hosts() == {own_host(client)}
     assert browser.errors() == []
@@ -109,8 +108,7 @@ def test_page_shows_an_svg_answer_as_a_picture(client: httpx.Client, browser: Br
     browser.open("about:blank")  # else only the fragment changes, and the page stays as the test before left it
     browser.open(f"{client.base_url}/docs#/markets/chart_v1_chart_get")
     browser.wait_for("return document.querySelector('.execute')")
-    browser.run("document.querySelector('.execute').click()")
-    width = browser.wait_for("return document.querySelector('.svg-answer img')?.naturalWidth")
+    width = browser.execute("return document.querySelector('.svg-answer img')?.naturalWidth")
     assert width == 320
     browser.screenshot(tmp_path / "chart.png")
     assert (tmp_path / "chart.png").stat().st_size > 0
@@ -130,8 +128,7 @@ def test_an_example_runs_by_execute_as_it_stands(
         browser.open(f"{client.base_url}/docs#/samples/{operation}")
         browser.run("location.reload()")
         browser.wait_for("return document.querySelector('.execute')")
-        browser.run("document.querySelector('.execute').click()")
-        answer = browser.wait_for("return document.querySelector('.live-responses-table .response')?.innerText")
+        answer = browser.execute("return document.querySelector('.live-responses-table .response')?.innerText")
         browser.screenshot(tmp_path / "samples.png")
     assert answer.startswith("201")
     assert '"verdict": "activate"' in answer

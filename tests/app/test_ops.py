@@ -176,8 +176,7 @@ def test_the_docs_page_shows_the_picture(client: httpx.Client, bank: Bank, tmp_p
         browser.open(f"{client.base_url}/docs#/operations/list_market_status_v1_ops_markets_get")
         browser.wait_for("return document.querySelector('.execute') && document.querySelector('.content-type')")
         browser.run(CHOOSE_SVG)
-        browser.run("document.querySelector('.execute').click()")
-        width = browser.wait_for("return document.querySelector('.svg-answer img')?.naturalWidth")
+        width = browser.execute("return document.querySelector('.svg-answer img')?.naturalWidth")
         browser.screenshot(tmp_path / "operations.png")
         assert width > 500
         assert browser.requested_hosts() == {client.base_url.netloc.decode()}
