@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 # Re-exported, so that services need not open the door to meta themselves.
 from meta.errors import (
     CorruptArtifact,
@@ -72,6 +75,55 @@ class Adaptation:
     report: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class PdColumns:
+    """PDs of a batch with their 90 % intervals, one number a row each, as float64 arrays of one length."""
+
+    pd: NDArray[np.float64]
+    pd_low: NDArray[np.float64]
+    pd_high: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why an account is riskier than the reference account.
+
+    code: ``<feature>.above_reference``, ``.below_reference``, ``.category``, ``.unseen_category`` or ``.not_provided``;
+    contribution: what the feature's value adds to the logit of default, above 0.
+    """
+
+    code: str
+    feature: str
+    contribution: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One account's logit of default, taken apart: ``base`` (the reference account's) plus every contribution.
+
+    contributions: logits by feature, in the order of the schema; their sum and ``base`` are the score's logit to 1e-6.
+    reasons: at most four, the largest first, ties in the order of the schema.
+    """
+
+    base: float
+    contributions: Mapping[str, float]
+    reasons: Sequence[Reason]
+
+
+@dataclass(frozen=True)
+class RowInfluence:
+    """What one row of a support did to the adaptation: the whole minus an adaptation without it.
+
+    level: the move of the level, in logits; ranking: root mean square, over the support's rows, of the move of
+    their logits once the level's is taken out; loss: change of the row's own log loss (negative: it is fitted better
+    with the row among the support than without, as each row is).
+    """
+
+    level: float
+    ranking: float
+    loss: float
+
+
 OnProgress = Callable[[ProgressEvent], None]
 
 __all__ = [
@@ -81,13 +133,17 @@ __all__ = [
     "CheckpointStore",
     "CorruptArtifact",
     "Design",
+    "Explanation",
     "FeatureColumns",
     "InvalidColumns",
     "InvalidEpisode",
     "InvalidRecipe",
     "MetaError",
     "OnProgress",
+    "PdColumns",
     "ProgressEvent",
+    "Reason",
+    "RowInfluence",
     "Support",
     "TrainedTheta",
     "TrainingDiverged",

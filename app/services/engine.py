@@ -15,11 +15,14 @@ from app.engine.contract import (
     BaseRateBelief,
     CheckpointStore,
     CorruptArtifact,
+    Explanation,
     FeatureColumns,
     InvalidColumns,
     InvalidEpisode,
     InvalidRecipe,
     OnProgress,
+    PdColumns,
+    RowInfluence,
     Support,
     TrainedTheta,
 )
@@ -51,8 +54,27 @@ class Adapt(Protocol):
     ) -> Adaptation: ...
 
 
+class Influence(Protocol):
+    def __call__(
+        self,
+        schema: FeatureSchema,
+        theta: Artifact,
+        support: Support,
+        *,
+        base_rate: BaseRateBelief | None,
+        recipe: AdaptationRecipe,
+        reference: Support | None,
+    ) -> list[RowInfluence]:
+        """One entry a row of ``support``, in its order."""
+        ...
+
+
 class Predictor(Protocol):
     def pd(self, columns: FeatureColumns) -> Sequence[float] | Any: ...
+
+    def score(self, columns: FeatureColumns) -> PdColumns: ...
+
+    def explain(self, columns: FeatureColumns) -> list[Explanation]: ...
 
     def unseen(self, columns: FeatureColumns) -> list[list[str]]: ...
 
@@ -69,6 +91,7 @@ class Engine:
     adapt: Adapt
     reference_row_ids: Callable[[Artifact], list[int]]
     load_predictor: LoadPredictor
+    influence: Influence
 
 
 @contextmanager
