@@ -24,6 +24,7 @@ FloatArray = NDArray[np.float64]
 N_DRAWS = 999
 MAX_ROWS = 2000  # more rows than these are not looked at: a contradiction shows in fewer
 MIN_ROWS = 10
+LEAST_INFORMATION = 1e-6  # squared standard errors between theta's logits and the moved ones
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,9 @@ def _run_tests(
     pd = 1.0 / (1.0 + np.exp(-expected))
     weight = pd * (1.0 - pd)
     names, mirrored = _mirrored_logits(theta, columns, rows.x)
-    ranking = _standardised(residuals, -(logits - rows.correction)[:, None], weight)[:, 0]
-    by_column = _standardised(residuals, mirrored - (logits - rows.correction)[:, None], weight)
+    away = -(logits - rows.correction)[:, None]
+    ranking = _evidence_for(residuals, away, weight)[:, 0]
+    by_column = _evidence_for(residuals, mirrored + away, weight)
     found = [
         Conflict("ranking", _p_value(ranking), None, "theta does not rank these accounts: defaulters are not the risky")
     ]
@@ -89,15 +91,19 @@ def _residuals(expected: FloatArray, white: FloatArray, y: FloatArray, rng: np.r
     return np.concatenate([y[None, :], labels]) - pd
 
 
-def _standardised(residuals: FloatArray, along: FloatArray, weight: FloatArray) -> FloatArray:
-    """Score statistics (1 + N_DRAWS, n_directions) of directions ``along`` (n_rows, n_directions), level taken out."""
+def _evidence_for(residuals: FloatArray, along: FloatArray, weight: FloatArray) -> FloatArray:
+    """Log likelihood ratios (1 + N_DRAWS, n_directions), logits moved ``along`` (n_rows, n_directions) against theta's.
+
+    To second order, the level taken out, and against the spread that honest draws show: a column whose effect varies
+    between markets must go further. A column that hardly matters is never much evidence.
+    """
     centred = along - _means(along, weight)
-    scale = np.sqrt((centred**2 * weight[:, None]).sum(axis=0))
-    usable = scale > 1e-6
-    scores = np.divide(residuals @ centred, scale, out=np.full((len(residuals), len(scale)), -np.inf), where=usable)
-    # against the spread of honest draws: a column whose effect varies between markets must go further
-    spread = np.where(usable, np.where(usable, scores[1:], 0.0).std(axis=0), 1.0)
-    found: FloatArray = scores / np.maximum(spread, 1e-9)
+    scores = residuals @ centred
+    spread = scores[1:].var(axis=0)
+    information = (centred**2 * weight[:, None]).sum(axis=0)
+    usable = (spread > 0) & (information > LEAST_INFORMATION)
+    ratio = np.divide(information, spread, out=np.zeros_like(spread), where=usable)
+    found: FloatArray = np.where(usable, ratio * (scores - information / 2), -np.inf)
     return found
 
 

@@ -323,10 +323,10 @@ class MetaTraining:
 def _disagreement(logits: Sequence[NDArray[np.float64]]) -> float:
     """How far thetas of different source markets are apart on a row, in logits, their levels aside.
 
-    Each was learned on all markets but a fold's, so that they share most rows; a theta of all rows is known as much
-    better as it has more of them.
+    Each was learned on all markets but a fold's: the jackknife's estimate of how exactly a theta of all is known.
+    Source:  Efron & Stein 1981, Annals of Statistics 9(3).
     """
     every = np.stack(logits)
     every = every - every.mean(axis=1, keepdims=True)
     n_folds = len(every)
-    return float(np.sqrt(every.var(axis=0, ddof=1).mean() * (n_folds - 1) / n_folds))
+    return float(np.sqrt(every.var(axis=0, ddof=1).mean() * (n_folds - 1) ** 2 / n_folds))
