@@ -24,6 +24,7 @@ SD_RANGE = (0.003, 1.5)  # logits a unit of the encoded feature
 FIRST_SD = 0.1
 PRIOR_MARKETS = 10.0  # a column's own spread counts against its group's as if the group were so many markets more
 N_ROUNDS = 3
+STRETCH_RANGE = (0.7, 1.4)
 MAX_LEAP = 2.0  # logits that one Newton step may move a row
 
 
@@ -127,6 +128,26 @@ def _gather(
         curvature[i] = (along.T * (pd * (1.0 - pd))) @ along
         pull[i] = curvature[i] @ effects[i] + along.T @ (market.y - pd)
     return _Evidence(curvature, pull)
+
+
+def common_slope(markets: Sequence[Market], level: LevelPrior) -> float:
+    """By how much theta's logits of markets that it has not seen should be stretched; 1 where it is calibrated.
+
+    The maximum-likelihood slope of a logistic regression on the logits, each market with a level of its own.
+    Source:  Cox 1958, Biometrika 45(3/4), for the calibration slope.
+    """
+    rows = np.concatenate([m.logits for m in markets])
+    y = np.concatenate([m.y for m in markets])
+    owner = np.repeat(np.arange(len(markets)), [len(m.y) for m in markets])
+    stretch, levels = 1.0, np.full(len(markets), level.mean)
+    centred = rows - rows.mean()
+    for _ in range(20):
+        pd = 1.0 / (1.0 + np.exp(-(rows.mean() + stretch * centred + levels[owner])))
+        weight = pd * (1.0 - pd)
+        per_market = np.bincount(owner, weight) + level.sd**-2
+        levels += (np.bincount(owner, y - pd) - (levels - level.mean) * level.sd**-2) / per_market
+        stretch += float(((y - pd) * centred).sum() / (weight * centred**2).sum())
+    return float(np.clip(stretch, *STRETCH_RANGE))
 
 
 def most_probable_effects(

@@ -20,7 +20,8 @@ ROWS_AT_ONCE = 512  # bounds memory only: results do not depend on it
 class EnsembleForward:
     """``meta.nets.Ensemble`` for serving.
 
-    Shapes:  r (n_members, n_features); s0, b0 (n_members, width) ...; head_w (n_members, sum of widths).
+    Shapes:  r (n_members, n_features); s0, b0 (n_members, width) ...; head_w (n_members, sum of widths);
+             wide (n_features,).
     """
 
     weights: Weights
@@ -42,7 +43,8 @@ class EnsembleForward:
             hidden = np.maximum(mixed * w[f"s{layer}"] + w[f"b{layer}"], 0.0)
             layers.append(hidden)
         members = (np.concatenate(layers, axis=2) * w["head_w"]).sum(axis=2, dtype=np.float64) + w["head_b"]
-        return _logit_of_mean(members)
+        linear = (x * w["wide"]).sum(axis=1, dtype=np.float64)
+        return _logit_of_mean(members + linear[:, None])
 
 
 def _logit_of_mean(members: FloatArray) -> FloatArray:

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from meta.checkpoint import sha256
 from meta.distillation import softened_labels
-from meta.effects import EffectsPrior
+from meta.effects import EffectsPrior, common_slope
 from meta.episodes import Design, EpisodeSampler
 from meta.errors import InvalidRecipe
 from meta.learners import Learner
 from meta.learners.map_bayes import EFFECTS
 from meta.learners.protocol import OuterGradient, compiled
-from meta.level import LevelPrior, fit_level, logit
+from meta.level import LevelPrior, fit_level, learn_level_prior, logit
 from meta.losses import binary_cross_entropy
 from meta.pooled import AbsenceTeacher, PooledRows, predict_logits
 from meta.progress import Ledger, Progress
@@ -120,6 +120,7 @@ class MetaTraining:
         for kind, plan, last in zip(KINDS, self.plans, final, strict=True):
             ledger.skip(kind, plan.n_steps - last.n_steps)
         params, _ = self._learn(stages, "all markets", everyone, (), final, lessons)
+        params = self._stretched(params, lessons.stretch, everyone)
         report = self._report(lessons, final)
         return self._theta(params, lessons), report
 
@@ -155,7 +156,7 @@ class MetaTraining:
         """
         rows = self.table.rows_of(mature)
         at_rest = self.learner.at_rest(theta)
-        by = fit_level(self.logits_at_rest(self._network_part(at_rest))[rows], self.table.y[rows], mean=0.0, sd=10.0)
+        by = fit_level(self._network_logits(theta)[rows], self.table.y[rows], mean=0.0, sd=10.0)
         return {name: value + by if value is at_rest["head_b"] else value for name, value in theta.items()}
 
     def _pooled_stage(
@@ -258,12 +259,43 @@ class MetaTraining:
 
     def _lessons(self, ledger: Ledger, fold_params: Sequence[Params]) -> Lessons:
         ledger.announce("leave-markets-out table")
-        folds, every_fold = [], []
+        folds = self._fold_markets(fold_params)
+        level = learn_level_prior([(m.logits, m.y) for fold in folds for m in fold.markets])
+        stretch = common_slope([m for fold in folds for m in fold.markets], level)
+        mature = [[name for other in self.folds if other is not fold for name in other] for fold in self.folds]
+        stretched = [self._stretched(p, stretch, names) for p, names in zip(fold_params, mature, strict=True)]
+        folds = self._fold_markets(stretched)
+        return learn_from_folds(folds, self._disagreement(stretched), stretch, self.settings.seed)
+
+    def _stretched(self, theta: Params, by: float, mature: Sequence[str]) -> Params:
+        """Multiply the network's logits, members alike, and set its level anew on the rows that it learned from."""
+        at_rest = self.learner.at_rest(theta)
+        heads = [at_rest[name] for name in self.network.head]
+        moved = {n: v * by if any(v is head for head in heads) else v for n, v in theta.items()}
+        return self._centered(moved, mature)
+
+    def _fold_markets(self, fold_params: Sequence[Params]) -> list[FoldMarkets]:
+        folds = []
         for names, params in zip(self.folds, fold_params, strict=True):
             params = {n: v.cpu() for n, v in params.items()}
-            every_fold.append(self.logits_at_rest(self._network_part(self.learner.at_rest(params))))
-            folds.append(FoldMarkets(self._theta_of(params), self.table.markets(names, every_fold[-1])))
-        return learn_from_folds(folds, _disagreement(every_fold), self.settings.seed)
+            markets = self.table.markets(names, self._network_logits(params))
+            folds.append(FoldMarkets(self._theta_of(params), markets))
+        return folds
+
+    def _network_logits(self, theta: Params) -> NDArray[np.float64]:
+        at_rest = self.learner.at_rest(theta)
+        return self.logits_at_rest({name: value for name, value in at_rest.items() if name not in EFFECTS})
+
+    def _disagreement(self, fold_params: Sequence[Params]) -> float:
+        """How far thetas of different source markets are apart on a row, in logits, their levels aside.
+
+        Each was learned on all markets but a fold's: the jackknife's estimate of how exactly a theta of all is known.
+        Source:  Efron & Stein 1981, Annals of Statistics 9(3).
+        """
+        every = np.stack([self._network_logits({n: v.cpu() for n, v in params.items()}) for params in fold_params])
+        every -= every.mean(axis=1, keepdims=True)
+        n_folds = len(every)
+        return float(np.sqrt(every.var(axis=0, ddof=1).mean() * (n_folds - 1) ** 2 / n_folds))
 
     def logits_at_rest(self, weights: Params) -> NDArray[np.float64]:
         """Logits of every source row under network weights, (n_rows,)."""
@@ -290,10 +322,6 @@ class MetaTraining:
         settings = self.settings.learner
         return Theta(self.schema_sha256, settings, table.encoder, params, prior, self.effects, strength, table.profiles)
 
-    @staticmethod
-    def _network_part(at_rest: Params) -> Params:
-        return {name: value for name, value in at_rest.items() if name not in EFFECTS}
-
     def _reference_rows(self, at_most: int = 400) -> tuple[int, ...]:
         """Ids of goods, spread evenly over markets, that can complete a support of defaulters alone."""
         rng = np.random.default_rng(self.settings.seed)
@@ -318,15 +346,3 @@ class MetaTraining:
             "outer_steps": final[1].n_steps,
             **lessons.report,
         }
-
-
-def _disagreement(logits: Sequence[NDArray[np.float64]]) -> float:
-    """How far thetas of different source markets are apart on a row, in logits, their levels aside.
-
-    Each was learned on all markets but a fold's: the jackknife's estimate of how exactly a theta of all is known.
-    Source:  Efron & Stein 1981, Annals of Statistics 9(3).
-    """
-    every = np.stack(logits)
-    every = every - every.mean(axis=1, keepdims=True)
-    n_folds = len(every)
-    return float(np.sqrt(every.var(axis=0, ddof=1).mean() * (n_folds - 1) ** 2 / n_folds))

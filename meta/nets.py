@@ -82,10 +82,12 @@ class Ensemble:
 
     Outputs are member logits (..., n_rows, n_members); the predicted PD is the members' mean probability.
     Source:  TabM, Gorishniy et al. 2024, arXiv:2410.24210; BatchEnsemble, Wen et al. 2020, arXiv:2002.06715.
-    Deviations: a member's input scaling r is applied to the first layer only and its output scaling s and bias b
-             to every layer, since the input scaling of a hidden layer can be folded into the scaling before it
-             (ReLU is positively homogeneous, and s and b are learned per member); the head reads every hidden
-             layer, since shallow and deep members each won on one of two real portfolios and both together on both.
+    Deviations: all members share a linear part, ``wide``, so that perceptrons need only learn what bends (Cheng et al.
+             2016, arXiv:1606.07792); a member's input scaling r is applied to the first layer only and its output
+             scaling s and bias b to every layer, since the input scaling of a hidden layer can be folded into the
+             scaling before it (ReLU is positively homogeneous, and s and b are learned per member); the head reads
+             every hidden layer, since shallow and deep members each won on one of two real portfolios and both
+             together on both.
     """
 
     n_inputs: int
@@ -104,6 +106,7 @@ class Ensemble:
         seen = sum(self.widths)
         params["head_w"] = _uniform((k, seen), 1.0 / math.sqrt(seen), generator)
         params["head_b"] = torch.zeros(k)
+        params["wide"] = torch.zeros(self.n_inputs)
         return params
 
     def forward(
@@ -111,7 +114,8 @@ class Ensemble:
     ) -> Tensor:
         """``dropout`` (share of hidden units, pooled training only) draws from ``generator``."""
         hidden = torch.cat(self._hidden(params, x, dropout, generator), dim=-1)
-        return (hidden * params["head_w"].unsqueeze(-3)).sum(-1) + params["head_b"].unsqueeze(-2)
+        linear = (x * params["wide"].unsqueeze(-2)).sum(-1, keepdim=True)  # see _affine on products with one column
+        return (hidden * params["head_w"].unsqueeze(-3)).sum(-1) + params["head_b"].unsqueeze(-2) + linear
 
     def _hidden(self, params: Params, x: Tensor, dropout: float, generator: torch.Generator | None) -> list[Tensor]:
         """Every hidden layer, each (..., n_rows, n_members, width)."""
@@ -133,7 +137,7 @@ class Ensemble:
 
     @property
     def head(self) -> tuple[str, ...]:
-        return "head_w", "head_b"
+        return "head_w", "head_b", "wide"
 
 
 def _affine(x: Tensor, w: Tensor, b: Tensor) -> Tensor:

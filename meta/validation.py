@@ -49,6 +49,7 @@ class Lessons:
     level_prior: LevelPrior
     effects: EffectsPrior
     strength: Strength
+    stretch: float
     report: dict[str, Any]
 
 
@@ -67,10 +68,11 @@ class Trial:
     losses: FloatArray
 
 
-def learn_from_folds(folds: Sequence[FoldMarkets], theta_sd: float, seed: int) -> Lessons:
+def learn_from_folds(folds: Sequence[FoldMarkets], theta_sd: float, stretch: float, seed: int) -> Lessons:
     """Learn priors, strength and expected gains from the folds' held-out markets.
 
-    theta_sd: how far thetas of different source markets are apart on one row, in logits.
+    theta_sd: how far thetas of different source markets are apart on one row, in logits; stretch: by how much the
+    folds' logits have been multiplied to be calibrated.
     """
     markets = [market for fold in folds for market in fold.markets]
     prior = learn_level_prior([(market.logits, market.y) for market in markets])
@@ -80,12 +82,13 @@ def learn_from_folds(folds: Sequence[FoldMarkets], theta_sd: float, seed: int) -
     strength = learn_strength(_losses_by_defaults(trials))
     report = {
         "level_prior": asdict(prior),
+        "stretch": stretch,
         "effects": _effects_report(effects, folds[0].theta.encoder),
         "strength": asdict(strength),
         "leave_markets_out": [_market_row(market) for market in markets],
         "expected_gain": _expected_gain(trials, strength),
     }
-    return Lessons(prior, effects, strength, report)
+    return Lessons(prior, effects, strength, stretch, report)
 
 
 def _effects_report(effects: EffectsPrior, encoder: Encoder) -> dict[str, Any]:

@@ -46,10 +46,10 @@ class GuardRule(Noun):
 
 
 USUAL_GUARD = (
-    GuardRule(n_defaults=0, hold_below=0.01, refuse_below=0.0),
-    GuardRule(n_defaults=5, hold_below=0.01, refuse_below=0.002),
-    GuardRule(n_defaults=25, hold_below=0.01, refuse_below=0.002),
-    GuardRule(n_defaults=100, hold_below=0.005, refuse_below=0.001),
+    GuardRule(n_defaults=0, hold_below=0.02, refuse_below=0.0),
+    GuardRule(n_defaults=5, hold_below=0.025, refuse_below=0.002),
+    GuardRule(n_defaults=25, hold_below=0.02, refuse_below=0.002),
+    GuardRule(n_defaults=100, hold_below=0.01, refuse_below=0.001),
 )
 
 

@@ -22,7 +22,7 @@ class Predictor:
         self._model = serve(loaded, theta.sha256, stored)
         self._names = self._model.encoder.column_names
         self._order = schema.names
-        self._typical = loaded.profiles.typical
+        self.reference = loaded.profiles.typical  # the typical account that scores are explained against
 
     def pd(self, columns: FeatureColumns) -> NDArray[np.float64]:
         """Probabilities of default, one a row; the same bits alone and in any batch."""
@@ -63,7 +63,7 @@ class Predictor:
             return f"{name}.not_provided"
         if name in unseen:
             return f"{name}.unseen_category"
-        typical = self._typical[name]
+        typical = self.reference[name]
         if isinstance(value, str) or typical is None or isinstance(typical, str):
             return f"{name}.category" if isinstance(value, str) else f"{name}.value"
         return f"{name}.{'above' if float(value) > typical else 'below'}_reference"  # type: ignore[arg-type]

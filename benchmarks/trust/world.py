@@ -1,4 +1,4 @@
-"""A fixed world of card markets whose truth is known to the last coefficient, with the statistician's best answer to it.
+"""A fixed world of card markets whose truth is known to the last coefficient, and the statistician's best answer to it.
 
 Ten features, logistic, a base rate of 7 %; every market has its own level, coefficients and feature means. Since the
 spread of coefficients is known, so is the best that any method can do on average: the posterior mode under it.
