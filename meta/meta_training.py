@@ -6,6 +6,7 @@ spread and how much of an adaptation to keep (``meta.validation``). The final th
 market with those settings.
 """
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from meta.checkpoint import sha256
 from meta.distillation import softened_labels
-from meta.effects import EffectsPrior, common_slope
+from meta.effects import MISFIT, EffectsPrior, common_slope
 from meta.episodes import Design, EpisodeSampler
 from meta.errors import InvalidRecipe
 from meta.learners import Learner
@@ -196,14 +197,18 @@ class MetaTraining:
             AbsenceTeacher.from_rows(x, owner, absent),
             min(self.settings.batch_size, len(x)),
             self.settings.dropout,
-            self.settings.seed,
+            self._seed_of(name),
             self.device,
         )
-        start = self.network.init(torch.Generator().manual_seed(self.settings.seed))
+        start = self.network.init(torch.Generator().manual_seed(self._seed_of(name)))
         start["head_b"] += logit(float(y.mean().clamp(1e-3, 1 - 1e-3)))
         start = {n: v.to(self.device) for n, v in start.items()}
         validate = self._pooled_validation(held_out) if held_out else None
         return stages.run(f"{name}: {KINDS[0]}", start, pooled.gradient_at, schedule, validate)
+
+    def _seed_of(self, name: str) -> int:
+        """Each run of pooled rows starts elsewhere: how far folds are apart then tells the luck of the draw, too."""
+        return self.settings.seed * 101 + zlib.crc32(name.encode()) % 101
 
     def _pooled_validation(self, held_out: Sequence[str]) -> Callable[[Params], float]:
         rows = np.flatnonzero(self.table.rows_of(held_out))
@@ -287,15 +292,15 @@ class MetaTraining:
         return self.logits_at_rest({name: value for name, value in at_rest.items() if name not in EFFECTS})
 
     def _disagreement(self, fold_params: Sequence[Params]) -> float:
-        """How far thetas of different source markets are apart on a row, in logits, their levels aside.
+        """How exactly a theta of all markets is known, in logits: how far the folds' are apart on a row, times MISFIT.
 
-        Each was learned on all markets but a fold's: the jackknife's estimate of how exactly a theta of all is known.
+        Each fold's was learned on all markets but its own, which makes it a jackknife; levels are left aside.
         Source:  Efron & Stein 1981, Annals of Statistics 9(3).
         """
         every = np.stack([self._network_logits({n: v.cpu() for n, v in params.items()}) for params in fold_params])
         every -= every.mean(axis=1, keepdims=True)
         n_folds = len(every)
-        return float(np.sqrt(every.var(axis=0, ddof=1).mean() * (n_folds - 1) ** 2 / n_folds))
+        return MISFIT * float(np.sqrt(every.var(axis=0, ddof=1).mean() * (n_folds - 1) ** 2 / n_folds))
 
     def logits_at_rest(self, weights: Params) -> NDArray[np.float64]:
         """Logits of every source row under network weights, (n_rows,)."""

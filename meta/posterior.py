@@ -58,12 +58,30 @@ class Posterior:
         """Posterior standard deviation of the level, in logits."""
         return float(np.linalg.norm(self.root[0].astype(np.float64)))
 
+    def interval(
+        self, network_logits: FloatArray, x: NDArray[np.float32], logits: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Ends (n_rows,) of the 90 % interval of each row's logit, ``logits`` being served.
+
+        A served PD is an average over what the market may be, and an average of PDs lies nearer to a half than the PD
+        of the average logit: the interval is centred further away from a half than the served PD.
+        Source:  MacKay 1992, Neural Computation 4(5), section 3, for the mean of a logit-normal PD, here solved for
+                 its center.
+        """
+        market = self.logit_sd(network_logits, x)
+        center = logits * np.sqrt(1.0 + np.pi * market**2 / 8.0)
+        reach = REACH * np.sqrt(market**2 + self.prior.theta_sd**2)
+        return center - reach, center + reach
+
     def logit_sd(self, network_logits: FloatArray, x: NDArray[np.float32]) -> FloatArray:
-        """Standard deviation (n_rows,) of each row's logit; each row's has the same bits alone and in any batch."""
+        """Standard deviation (n_rows,) of each row's logit as far as the market's level and effects are uncertain.
+
+        Each row's has the same bits alone and in any batch.
+        """
         along = directions(self.prior, network_logits, x)[:, None, :]
         spread = np.matmul(along, self.root.astype(np.float64))[:, 0, :]
-        total: FloatArray = np.sqrt((spread**2).sum(axis=1) + self.prior.theta_sd**2)
-        return total
+        found: FloatArray = np.sqrt((spread**2).sum(axis=1))
+        return found
 
     def mean_pd_sd(self, network_logits: FloatArray, x: NDArray[np.float32], logits: FloatArray) -> float:
         """Standard deviation of the logit of the mean PD over rows; what accounts do not share cancels out."""

@@ -47,8 +47,8 @@ class ServedModel:
         x = self.encoder.encode(columns)
         network = self.forward.logits(x)
         logits = self._moved(network, x)
-        reach = REACH * self.posterior.logit_sd(network, x)
-        return PdInterval(_pd(logits), _pd(logits - reach), _pd(logits + reach))
+        low, high = self.posterior.interval(network, x, logits)
+        return PdInterval(_pd(logits), _pd(low), _pd(high))
 
     def mean_pd_interval(self, columns: Mapping[str, Any]) -> tuple[float, float]:
         """The 90 % interval of the mean PD over these rows: how sure the market's level is, accounts aside."""
@@ -57,8 +57,7 @@ class ServedModel:
         logits = self._moved(network, x)
         mean, reach = float(_pd(logits).mean()), REACH * self.posterior.mean_pd_sd(network, x, logits)
         center = np.log(mean) - np.log1p(-mean)
-        low, high = _pd(np.array([center - reach, center + reach]))
-        return float(low), float(high)
+        return float(_pd(np.array(center - reach))), float(_pd(np.array(center + reach)))
 
     def explain(self, columns: Mapping[str, Any]) -> list[Breakdown]:
         """Each row's logit taken apart by columns, numeric ones first, against the reference account."""
