@@ -1,6 +1,6 @@
 """What every method of the comparison is given and what it answers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -8,13 +8,19 @@ import numpy as np
 import pandas
 from numpy.typing import NDArray
 
+from benchmarks.few_shot.boosted import PooledCatBoost
 from benchmarks.few_shot.data import Rows
-from benchmarks.few_shot.design import Design
+from benchmarks.few_shot.design import RANDOM, Design, Posted, Setting
 from benchmarks.few_shot.pooled import PooledLogistic, PooledTrees
+from benchmarks.few_shot.rehearsal import RehearsedMarket, rehearsed_markets
+from benchmarks.few_shot.scorecard import PooledScorecard
 
 FloatArray = NDArray[np.float64]
 Positions = NDArray[np.int64]
 PDs = Mapping[str, FloatArray]
+FEW = frozenset(
+    {(RANDOM, n, 0.0) for n in (10, 20, 50, 100, 200)} | {("case_control", d, 1.0) for d in (5, 12, 25, 50)}
+)
 
 
 class SourceMarkets:
@@ -23,27 +29,44 @@ class SourceMarkets:
     def __init__(self, rows: Rows, design: Design) -> None:
         self.rows = rows
         self.design = design
+        self.shared: dict[str, Any] = {}  # what several rivals start from, under names of their own
 
     @cached_property
     def trees(self) -> PooledTrees:
         return PooledTrees(self.rows, self.design.seed)
 
     @cached_property
+    def catboost(self) -> PooledCatBoost:
+        return PooledCatBoost(self.rows, self.design.seed)
+
+    @cached_property
     def logistic(self) -> PooledLogistic:
         return PooledLogistic(self.rows)
 
-    def largest(self, n_markets: int) -> list[str]:
-        """Names of the largest markets, on which a rival may rehearse."""
-        names, counts = np.unique(self.rows.market, return_counts=True)
-        largest: list[str] = names[np.argsort(-counts, kind="stable")[:n_markets]].tolist()
-        return largest
+    @cached_property
+    def scorecard(self) -> PooledScorecard:
+        return PooledScorecard(self.rows)
+
+    @cached_property
+    def rehearsals(self) -> list[RehearsedMarket]:
+        """The stage that all rivals share; what is reported of it says which of them was best on source markets."""
+        return self.stage(self.design.rehearsed_supports, n_draws=2)
+
+    def stage(self, n_supports: Sequence[int], n_draws: int) -> list[RehearsedMarket]:
+        return rehearsed_markets(self.rows, self.design, n_supports, n_draws)
+
+    @cached_property
+    def not_rehearsed(self) -> NDArray[np.bool_]:
+        """Marks the rows (n_rows,) of markets that no rehearsal is about: a prior for rehearsals is learned on them."""
+        return ~np.any([market.unit for market in self.rehearsals], axis=0)
 
 
 class Rival(Protocol):
     """Learns from source markets once a split, then meets one held-out market after another.
 
     Labels come only with a support: what a method could cheat with, it is not given. ``n_draws`` bounds the draws a
-    market of a method too slow for all of them; None: no bound.
+    market of a method too slow for all of them, which is then run on the settings of FEW alone; None: no bound.
+    A method that states a range of a market's mean PD has ``mean_pd_ranges`` (see ``run``).
     """
 
     @property
@@ -53,16 +76,26 @@ class Rival(Protocol):
     def n_draws(self) -> int | None: ...
 
     def learn(self, source: SourceMarkets) -> Mapping[str, Any]:
-        """Learn; answer what was chosen on the source markets, for the record."""
+        """Learn; answer what was chosen on the source markets, for the record.
+
+        "rehearsed": log losses by name on ``source.rehearsals``, as ``rehearse`` gives them; whose are absent cannot be
+        the rival that was best on the source markets. Raises Skipped.
+        """
         ...
 
     def meet(self, accounts: pandas.DataFrame) -> None:
         """Take the features of all accounts of one market."""
         ...
 
-    def pds(self, support: Positions, y: FloatArray, query: Positions) -> PDs:
-        """Answer the PDs (n_query,) under each of ``names``, given the labels ``y`` (n_support,) of the support.
-
-        ``support`` and ``query`` are positions among the accounts of the market met last.
-        """
+    def pds(self, posted: Posted, query: Positions) -> PDs:
+        """Answer the PDs (n_query,) under each of ``names``; positions are of the market met last."""
         ...
+
+
+class Skipped(Exception):
+    """A rival can't be run here; the message says why, and its row in the tables says so."""
+
+
+def is_run_on(rival: Rival, setting: Setting) -> bool:
+    """Slow rivals are run on FEW settings."""
+    return rival.n_draws is None or (setting.design, setting.size, setting.rate_factor) in FEW
