@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas
 
 from benchmarks.few_shot.best import names_of_best, rehearsal_table, with_best
@@ -13,7 +14,7 @@ from benchmarks.few_shot.design import CASE_CONTROL, RANDOM, Design
 from benchmarks.few_shot.plots import plot_world
 from benchmarks.few_shot.rivals import MAIN_RIVAL
 from benchmarks.few_shot.run import Job, facts_of
-from benchmarks.few_shot.statistics import HARM, market_means
+from benchmarks.few_shot.statistics import HARM, SETTING, market_means
 from benchmarks.few_shot.tables import harm_table, summary_table, table_by_size
 from benchmarks.few_shot.thetaprime import THETA
 
@@ -27,9 +28,10 @@ draw the judged accounts (the query: up to {max_query}, with the market's own de
 the same in every cell, and larger supports hold the smaller. Held out: every market with at least {min_rows} accounts,
 dealt into {n_splits} splits by seed {seed}; all else is source; a state's eras are held out together. Every market held
 out is in every random cell, so means over n are of the same markets; a market is in a label-selected cell if it has the
-rows, and each cell has its count. Numbers are means over draws within a market, then over markets; intervals are 95 %,
-by bootstrap over markets, paired. A method marked * is slow and had fewer draws (and the true declared rate alone): its
-differences and harmed share compare on common draws, its other numbers are of its draws.
+rows, each cell has its count, and cells of fewer than {min_markets} markets are left out. Numbers are means over draws
+within a market, then over markets; intervals are 95 %, by bootstrap over markets, paired. A method marked * is slow and
+had fewer draws (and the true declared rate alone): its differences and harmed share compare on common draws, its other
+numbers are of its draws.
 
 Each method is tuned on source markets only. theta's recipe is the default one; what that default fixes (architecture,
 learning rate, dropout, averaging) was chosen in trials that held out markets of Lending Club states and SBA states,
@@ -55,6 +57,7 @@ these same splits among them: on those two, part of theta's lead may be choice.
 def write_report(cells: pandas.DataFrame, design: Design, jobs: Sequence[Job], output: Path) -> str:
     """Write few_shot.md, few_shot.csv and a plot a world to ``output``; answer the claims in words."""
     output.mkdir(parents=True, exist_ok=True)
+    cells = compared(cells, design.min_markets)
     parts: list[str] = []
     claims: dict[str, list[Claim]] = {}
     for world in cells["world"].unique():
@@ -70,6 +73,12 @@ def write_report(cells: pandas.DataFrame, design: Design, jobs: Sequence[Job], o
     return summary
 
 
+def compared(cells: pandas.DataFrame, min_markets: int) -> pandas.DataFrame:
+    """Leave out settings of fewer markets than a fair mean needs (where the whole run has as many: a look has not)."""
+    wanted = np.minimum(min_markets, cells.groupby("world")["market"].transform("nunique"))
+    return cells[cells.groupby(["world", *SETTING])["market"].transform("nunique") >= wanted]
+
+
 def _introduction(design: Design) -> str:
     arguments = "" if design == Design() else f" --seed {design.seed} --draws {design.n_draws}"
     return INTRODUCTION.format(
@@ -81,6 +90,7 @@ def _introduction(design: Design) -> str:
         max_query=design.max_query,
         n_splits=design.n_splits,
         min_rows=design.min_rows,
+        min_markets=design.min_markets,
         seed=design.seed,
         n_rehearsed=design.n_rehearsed,
         rehearsed=_listed(design.rehearsed_supports),

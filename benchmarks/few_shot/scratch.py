@@ -37,7 +37,7 @@ class Scratch:
         self.n_draws = n_draws
 
     def learn(self, source: SourceMarkets) -> Mapping[str, Any]:
-        stage = source.stage(source.design.n_supports, n_draws=2)
+        stage = source.stage(source.design.n_supports, n_draws=3)
         tried = np.stack([rehearse(stage, self._with(strength), self.n_draws) for strength in self.strengths])
         n_of_cell = sizes(stage)
         best = {n: int(np.nanmean(tried[:, n_of_cell == n], axis=1).argmin()) for n in np.unique(n_of_cell).tolist()}

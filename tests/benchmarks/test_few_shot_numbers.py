@@ -9,6 +9,7 @@ from scipy.special import expit, logit
 
 from benchmarks.few_shot.claims import BEST, Claim, harms, overall_claims, world_claims
 from benchmarks.few_shot.metrics import calibration_slope, measure_all
+from benchmarks.few_shot.report import compared
 from benchmarks.few_shot.rivals import MAIN_RIVAL
 from benchmarks.few_shot.statistics import (
     coverage,
@@ -137,6 +138,13 @@ def test_the_share_of_markets_that_may_be_harmed_depends_on_the_defaults() -> No
     table = harm_table(cells)
     assert "| n = 20 | 15 | 3.0 |" in table
     assert "| **no** |" in table.splitlines()[3]
+
+
+def test_settings_of_few_markets_are_left_out_of_the_report() -> None:
+    cells = _portfolio({THETA: 0.0})
+    fewer = cells[(cells["size"] == 20) | cells["market"].isin(["m1", "m2"])]
+    assert set(compared(fewer, min_markets=8)["size"]) == {20}
+    assert set(compared(fewer[fewer["market"].isin(["m1", "m2"])], min_markets=8)["size"]) == {20, 200}
 
 
 def test_two_sets_on_which_trees_are_beaten_are_enough() -> None:
