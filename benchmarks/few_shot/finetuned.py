@@ -19,13 +19,14 @@ from benchmarks.few_shot.thetaprime import columns_of, theta_of
 from meta.losses import logit_of_mean
 from meta.thetas import Theta
 
-OUTER_RECIPE = {"outer_steps": 0, "n_folds": 2, "pooled_steps": 400}  # the network that rehearses: pooled rows alone
+REHEARSING = {"outer_steps": 0, "n_folds": 2, "pooled_steps": 400}  # the networks that rehearse: pooled rows alone
 
 
 class FineTuned:
     """All weights moved by Adam from theta at rest, the market's level as offset; steps at each n are rehearsed.
 
-    theta has seen every source market, so a second network rehearses, which has not seen the rehearsed ones.
+    theta has seen every source market, so two more networks rehearse, each on the half of the rehearsed markets that it
+    has not seen.
     """
 
     names = ("Network fine-tuned",)
@@ -38,10 +39,13 @@ class FineTuned:
         schema_sha256 = schema_of(source.rows.features).sha256()
         artifact = theta_of(source, recipe).artifact
         self.theta = Theta.unpack(artifact.weights, artifact.sha256, schema_sha256)
-        others = source.rows.at(source.not_rehearsed)
-        artifact = theta_of(source, recipe.model_copy(update=OUTER_RECIPE), others).artifact
-        rehearsing = Theta.unpack(artifact.weights, artifact.sha256, schema_sha256)
-        tried = self._rehearse(source, rehearsing)
+        met: dict[str, _MetMarket] = {}
+        for half in (source.rehearsals[::2], source.rehearsals[1::2]):
+            others = source.rows.at(~np.any([market.unit for market in half], axis=0))
+            artifact = theta_of(source, recipe.model_copy(update=REHEARSING), others).artifact
+            rehearsing = Theta.unpack(artifact.weights, artifact.sha256, schema_sha256)
+            met |= {market.name: _MetMarket(rehearsing, market.rows.features) for market in half}
+        tried = self._rehearse(source, met)
         n_of_cell = sizes(source.rehearsals)
         best = {n: int(np.nanmean(tried[:, n_of_cell == n], axis=1).argmin()) for n in np.unique(n_of_cell).tolist()}
         self.steps_at = {n: self.STEPS[place] for n, place in best.items()}
@@ -55,9 +59,8 @@ class FineTuned:
         steps = self.steps_at[min(self.steps_at, key=lambda n: abs(n - len(posted.y)))]
         return {self.names[0]: self.market.pds(posted, query, (steps,), self.LR)[0]}
 
-    def _rehearse(self, source: SourceMarkets, theta: Theta) -> FloatArray:
+    def _rehearse(self, source: SourceMarkets, met: Mapping[str, "_MetMarket"]) -> FloatArray:
         """Log losses (n_steps, n_cells), all numbers of steps in one run of Adam."""
-        met = {m.name: _MetMarket(theta, m.rows.features) for m in source.rehearsals}
         paths: dict[tuple[str, bytes], list[FloatArray]] = {}
 
         def at(place: int) -> Any:

@@ -8,7 +8,7 @@ import pandas
 from scipy.special import expit
 
 from benchmarks.few_shot.design import Posted
-from benchmarks.few_shot.level import InterceptPrior, MarketLevel, learn_prior
+from benchmarks.few_shot.level import InterceptPrior, MarketLevel
 from benchmarks.few_shot.rehearsal import RehearsedMarket, rehearse
 from benchmarks.few_shot.rival import FloatArray, PDs, Positions, SourceMarkets
 
@@ -25,11 +25,9 @@ class HierarchicalLogistic:
     TAUS = (0.0, 0.05, 0.1, 0.2, 0.4)
 
     def learn(self, source: SourceMarkets) -> Mapping[str, Any]:
-        self.model, rows = source.logistic, source.rows
-        self.prior = learn_prior(self.model.unseen_logits, rows.y, rows.market)
-        kept = source.not_rehearsed
-        prior = learn_prior(self.model.unseen_logits[kept], rows.y[kept], rows.market[kept])
-        tried = np.stack([rehearse(source.rehearsals, self._with(tau, prior)) for tau in self.TAUS])
+        self.model = source.logistic
+        self.prior, priors = source.level_priors(self.model.unseen_logits)
+        tried = np.stack([rehearse(source.rehearsals, self._with(tau, priors)) for tau in self.TAUS])
         best = int(tried.mean(axis=1).argmin())
         self.tau = self.TAUS[best]
         return {"tau": self.tau, "rehearsed": {self.names[0]: tried[best].tolist()}}
@@ -41,14 +39,14 @@ class HierarchicalLogistic:
     def pds(self, posted: Posted, query: Positions) -> PDs:
         return {self.names[0]: self._pds(self.level, self.flags, posted, query, self.tau)}
 
-    def _with(self, tau: float, prior: InterceptPrior) -> Any:
+    def _with(self, tau: float, priors: Mapping[str, InterceptPrior]) -> Any:
         """Score rehearsed markets: the pooled part is of models that have not seen them, the bins saw no label."""
         known: dict[str, FloatArray] = {}
 
         def score(market: RehearsedMarket, posted: Posted, query: Positions) -> FloatArray:
             if market.name not in known:
                 known[market.name] = self.model.flags(market.rows.features)
-            level = MarketLevel(prior, self.model.unseen_logits[market.inside])
+            level = MarketLevel(priors[market.name], self.model.unseen_logits[market.inside])
             return self._pds(level, known[market.name], posted, query, tau)
 
         return score

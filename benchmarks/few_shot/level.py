@@ -79,8 +79,17 @@ def learn_prior(logits: FloatArray, y: FloatArray, market: Sequence[str] | NDArr
 
     logits (n_rows,) must come from models that have not seen the row's market.
     """
+    return prior_of(np.stack([*likelihoods(logits, y, market).values()]))
+
+
+def likelihoods(logits: FloatArray, y: FloatArray, market: Sequence[str] | NDArray[np.str_]) -> dict[str, FloatArray]:
+    """Log likelihood (n_grid,) of each market at every intercept of the grid, up to a constant."""
     market = np.asarray(market)
-    curves = np.stack([_log_likelihood(logits[market == m], y[market == m]) for m in np.unique(market)])
+    return {str(m): _log_likelihood(logits[market == m], y[market == m]) for m in np.unique(market)}
+
+
+def prior_of(curves: FloatArray) -> InterceptPrior:
+    """The prior under which the markets' rows are likeliest; curves (n_markets, n_grid) from ``likelihoods``."""
 
     def loss(parameters: FloatArray) -> float:
         mean, log_sd = parameters

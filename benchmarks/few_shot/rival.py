@@ -9,8 +9,9 @@ import pandas
 from numpy.typing import NDArray
 
 from benchmarks.few_shot.boosted import PooledCatBoost
-from benchmarks.few_shot.data import Rows
+from benchmarks.few_shot.data import Rows, unit_of
 from benchmarks.few_shot.design import Design, Posted, Setting
+from benchmarks.few_shot.level import InterceptPrior, likelihoods, prior_of
 from benchmarks.few_shot.pooled import PooledLogistic, PooledTrees
 from benchmarks.few_shot.rehearsal import RehearsedMarket, rehearsed_markets
 from benchmarks.few_shot.scorecard import PooledScorecard
@@ -52,10 +53,17 @@ class SourceMarkets:
     def stage(self, n_supports: Sequence[int], n_draws: int) -> list[RehearsedMarket]:
         return rehearsed_markets(self.rows, self.design, n_supports, n_draws)
 
-    @cached_property
-    def not_rehearsed(self) -> NDArray[np.bool_]:
-        """Marks the rows (n_rows,) of markets that no rehearsal is about: a prior for rehearsals is learned on them."""
-        return ~np.any([market.unit for market in self.rehearsals], axis=0)
+    def level_priors(self, unseen_logits: FloatArray) -> tuple[InterceptPrior, dict[str, InterceptPrior]]:
+        """The prior learned on all markets, and for each rehearsed market (by name) the one that has not seen it.
+
+        unseen_logits (n_rows,): of models that have not seen the row's market.
+        """
+        curves = likelihoods(unseen_logits, self.rows.y, self.rows.market)
+
+        def without(unit: str | None) -> InterceptPrior:
+            return prior_of(np.stack([curve for name, curve in curves.items() if unit_of(name) != unit]))
+
+        return without(None), {market.name: without(unit_of(market.name)) for market in self.rehearsals}
 
 
 class Rival(Protocol):

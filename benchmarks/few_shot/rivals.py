@@ -9,7 +9,7 @@ from scipy.special import expit
 from benchmarks.few_shot.design import Posted
 from benchmarks.few_shot.finetuned import FineTuned
 from benchmarks.few_shot.hierarchical import HierarchicalLogistic
-from benchmarks.few_shot.level import InterceptPrior, MarketLevel, learn_prior
+from benchmarks.few_shot.level import InterceptPrior, MarketLevel
 from benchmarks.few_shot.pooled import PooledModel
 from benchmarks.few_shot.rehearsal import RehearsedMarket, rehearse
 from benchmarks.few_shot.rival import FloatArray, PDs, Positions, Rival, SourceMarkets
@@ -33,11 +33,9 @@ class Pooled:
         self.model_of = model_of
 
     def learn(self, source: SourceMarkets) -> Mapping[str, Any]:
-        self.model, rows = self.model_of(source), source.rows
-        self.prior = learn_prior(self.model.unseen_logits, rows.y, rows.market)
-        kept = source.not_rehearsed
-        prior = learn_prior(self.model.unseen_logits[kept], rows.y[kept], rows.market[kept])
-        losses = [rehearse(source.rehearsals, self._with(prior, place)).tolist() for place in range(2)]
+        self.model = self.model_of(source)
+        self.prior, priors = source.level_priors(self.model.unseen_logits)
+        losses = [rehearse(source.rehearsals, self._with(priors, place)).tolist() for place in range(2)]
         levels = {"level_mean": self.prior.mean, "level_sd": self.prior.sd}
         return self.model.chosen | levels | {"rehearsed": dict(zip(self.names, losses, strict=True))}
 
@@ -47,9 +45,10 @@ class Pooled:
     def pds(self, posted: Posted, query: Positions) -> PDs:
         return dict(zip(self.names, _pds(self.level, posted, query), strict=True))
 
-    def _with(self, prior: InterceptPrior, place: int) -> Callable[..., FloatArray]:
+    def _with(self, priors: Mapping[str, InterceptPrior], place: int) -> Callable[..., FloatArray]:
         def score(market: RehearsedMarket, posted: Posted, query: Positions) -> FloatArray:
-            return _pds(MarketLevel(prior, self.model.unseen_logits[market.inside]), posted, query)[place]
+            level = MarketLevel(priors[market.name], self.model.unseen_logits[market.inside])
+            return _pds(level, posted, query)[place]
 
         return score
 

@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from benchmarks.few_shot.data import Rows
 from benchmarks.few_shot.design import Posted
-from benchmarks.few_shot.level import MarketLevel, learn_prior
+from benchmarks.few_shot.level import MarketLevel
 from benchmarks.few_shot.rehearsal import RehearsedMarket, rehearse
 from benchmarks.few_shot.rival import FloatArray, PDs, Positions, SourceMarkets
 from meta.metrics import log_loss
@@ -34,9 +34,7 @@ class TreesWithRowsAdded:
     def weigh(self, source: SourceMarkets) -> None:
         """Choose the weight, once a split."""
         self.trees, self.rows = source.trees, source.rows
-        self.prior = learn_prior(self.trees.unseen_logits, self.rows.y, self.rows.market)
-        kept = source.not_rehearsed
-        self.rehearsed_prior = learn_prior(self.trees.unseen_logits[kept], self.rows.y[kept], self.rows.market[kept])
+        self.prior, self.rehearsed_priors = source.level_priors(self.trees.unseen_logits)
         if "weight of rows" not in source.shared:
             tried = np.mean([self._tried(m) for m in source.rehearsals], axis=0)
             source.shared["weight of rows"] = self.WEIGHTS[int(tried.argmin())]
@@ -58,7 +56,7 @@ class TreesWithRowsAdded:
         return [log_loss(market.rows.y[draw.query], pd) for pd in pds]
 
     def _rehearsed(self, market: RehearsedMarket, posted: Posted, query: Positions, weight: float) -> FloatArray:
-        level = MarketLevel(self.rehearsed_prior, self.trees.unseen_logits[market.inside])
+        level = MarketLevel(self.rehearsed_priors[market.name], self.trees.unseen_logits[market.inside])
         others = self.rows.at(~market.unit)
         return expit(self._logits(others, market.rows.features, posted, query, weight) + level.given(posted))
 

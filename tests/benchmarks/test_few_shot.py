@@ -23,6 +23,7 @@ from benchmarks.few_shot.design import (
 from benchmarks.few_shot.hierarchical import HierarchicalLogistic, mode_of_moves
 from benchmarks.few_shot.level import InterceptPrior, intercept_at_rate, learn_prior
 from benchmarks.few_shot.metrics import measure_all
+from benchmarks.few_shot.rehearsal import rehearse
 from benchmarks.few_shot.report import write_report
 from benchmarks.few_shot.rival import Rival, Skipped, SourceMarkets
 from benchmarks.few_shot.rows_added import Ceiling, TreesWithRowsAdded
@@ -375,3 +376,16 @@ def test_tabpfn_is_skipped_with_its_reason(
     monkeypatch.setenv("TABPFN_WEIGHTS", str(tmp_path / "absent.ckpt"))
     with pytest.raises(Skipped, match="does not exist"):
         TabPfn().learn(source)
+
+
+def test_the_rival_of_the_readme_runs(rows: Rows, source: SourceMarkets) -> None:
+    text = (Path(run.__file__).parents[1] / "README.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    known = {"np": np, "rehearse": rehearse}
+    exec(code, known)
+    rival = known["BaseRate"]()
+    assert len(rival.learn(source)["rehearsed"]["Base rate"]) == 6
+    rival.meet(rows.of(["m08"]).features)
+    posted = Posted(np.arange(10), np.repeat([1.0, 0.0], 5))
+    expected = (5 + 30 * rival.rate) / 40
+    np.testing.assert_allclose(rival.pds(posted, np.arange(10, 14))["Base rate"], np.full(4, expected))
