@@ -18,11 +18,11 @@ FloatArray = NDArray[np.float64]
 class PooledCatBoost:
     """CatBoost with its ordered target statistics of categories and its own treatment of gaps; depth, rounds tuned."""
 
-    MAX_ROUNDS = 500
-    PATIENCE = 40
+    MAX_ROUNDS = 400
+    PATIENCE = 30
     DEPTHS = (4, 6)
     FIXED: ClassVar[dict[str, Any]] = {
-        "learning_rate": 0.08,
+        "learning_rate": 0.1,
         "l2_leaf_reg": 5.0,
         "thread_count": 1,
         "verbose": False,

@@ -70,7 +70,7 @@ def make_rivals() -> dict[str, Rival]:
         "logistic_hierarchical": HierarchicalLogistic(),
         "scratch_logistic": Scratch("Scratch logistic", fit_logistic, (0.001, 0.01, 0.1, 1.0)),
         "scorecard": Pooled("Scorecard", lambda source: source.scorecard),
-        "scratch_scorecard": Scratch("Scratch scorecard", fit_scorecard, (0.01, 0.1, 1.0), n_draws=1),
+        "scratch_scorecard": Scratch("Scratch scorecard", fit_scorecard, (0.03, 0.3), n_draws=1),
         "scratch_trees": Scratch("Scratch LightGBM", fit_trees, (5, 15, 40, 100)),
         "tabpfn": TabPfn(),
         "ceiling": Ceiling(),
