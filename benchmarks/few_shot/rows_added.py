@@ -23,7 +23,7 @@ class TreesWithRowsAdded:
     """
 
     names = ("LightGBM + rows + level",)
-    n_draws = 4
+    n_draws = 3
     WEIGHTS = (1.0, 5.0, 20.0)
 
     def learn(self, source: SourceMarkets) -> Mapping[str, Any]:

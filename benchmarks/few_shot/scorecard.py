@@ -59,12 +59,34 @@ class PooledScorecard:
 
 
 def fit_bins(rows: Rows) -> BinningProcess:
-    """Optimal binning of every feature that has a value anywhere, with optbinning's own settings."""
+    """Optimal binning of every feature that has a value anywhere, with optbinning's own settings.
+
+    On a few rows optbinning 1.0 fails at features whose bins it finds empty: those are left out, as by hand.
+    Raises:  ValueError: no feature can be binned.
+    """
     known = rows.features.loc[:, rows.features.notna().any()]
-    process = BinningProcess(list(known), categorical_variables=categorical(known))
+    try:
+        return _binned(known, rows.y)
+    except ValueError:
+        fit = [name for name in known if _can_be_binned(known[[name]], rows.y)]
+        return _binned(known[fit], rows.y)
+
+
+def _can_be_binned(feature: pandas.DataFrame, y: FloatArray) -> bool:
+    try:
+        _binned(feature, y)
+    except ValueError:
+        return False
+    return True
+
+
+def _binned(features: pandas.DataFrame, y: FloatArray) -> BinningProcess:
+    if features.empty:
+        raise ValueError("no feature can be binned")
+    process = BinningProcess(list(features), categorical_variables=categorical(features))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return process.fit(known, rows.y)
+        return process.fit(features, y)
 
 
 def woe(bins: BinningProcess, features: pandas.DataFrame) -> FloatArray:

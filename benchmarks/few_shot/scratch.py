@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from benchmarks.few_shot.data import Rows, categorical, numeric
-from benchmarks.few_shot.design import Posted
+from benchmarks.few_shot.design import Posted, logit
 from benchmarks.few_shot.pooled import categories_of, typed_features
 from benchmarks.few_shot.rehearsal import rehearse, sizes
 from benchmarks.few_shot.rival import FloatArray, PDs, Positions, SourceMarkets
@@ -96,5 +96,8 @@ def fit_trees(support: pandas.DataFrame, y: FloatArray, strength: float) -> Logi
 
 
 def fit_scorecard(support: pandas.DataFrame, y: FloatArray, strength: float) -> Logits:
-    """optbinning's bins of the support alone, L2 by 1 / ``strength``."""
-    return Scorecard(Rows(support, y, np.full(len(y), "new")), strength).logits
+    """optbinning's bins of the support alone, L2 by 1 / ``strength``; the rate where no feature can be binned."""
+    try:
+        return Scorecard(Rows(support, y, np.full(len(y), "new")), strength).logits
+    except ValueError:
+        return lambda accounts: np.full(len(accounts), logit(float(y.mean())))

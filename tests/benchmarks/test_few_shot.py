@@ -27,6 +27,7 @@ from benchmarks.few_shot.rehearsal import rehearse
 from benchmarks.few_shot.report import write_report
 from benchmarks.few_shot.rival import Rival, Skipped, SourceMarkets
 from benchmarks.few_shot.rows_added import Ceiling, TreesWithRowsAdded
+from benchmarks.few_shot.scorecard import fit_bins
 from benchmarks.few_shot.scratch import Scratch, fit_logistic, fit_scorecard, fit_trees
 from benchmarks.few_shot.tabpfn import TabPfn
 
@@ -281,6 +282,14 @@ def test_scratch_copes_with_one_class_and_with_categories_it_has_not_seen(source
     assert ((pds > 0) & (pds < 1)).all()
     selected = rival.pds(Posted(drawn.support, drawn.y, base_rate=0.1), query)["Scratch"]
     np.testing.assert_allclose(selected / (1 - selected), pds / (1 - pds) / 9)  # the odds of one in two against 1 : 9
+
+
+def test_a_scorecard_leaves_out_what_cannot_be_binned() -> None:
+    features = pandas.DataFrame({"empty": [np.nan] * 6, "debt": [0.0, 1, 2, 3, 4, 5]})
+    y = np.array([0.0, 0, 0, 1, 1, 1])
+    assert fit_bins(Rows(features, y, np.full(6, "new"))).variable_names == ["debt"]
+    rate = fit_scorecard(features[["empty"]], np.array([0.0, 0, 0, 0, 0, 1]), 1.0)(features)
+    np.testing.assert_allclose(expit(rate), 1 / 6)
 
 
 def test_rows_added_and_all_rows_are_trained_with_the_pooled(rows: Rows, source: SourceMarkets) -> None:
