@@ -3,13 +3,15 @@
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.few_shot.data import Rows, unit_of
 
-RANDOM, CASE_CONTROL = "random", "case_control"
+RANDOM: Final = "random"
+CASE_CONTROL: Final = "case_control"
 GOODS_A_DEFAULTER = 4
 FloatArray = NDArray[np.float64]
 Positions = NDArray[np.int64]

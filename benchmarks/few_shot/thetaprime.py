@@ -36,7 +36,7 @@ class Thetaprime:
     Declared rate: theta at rest, moved so that the accounts' mean PD is the declared rate; no label is looked at.
     """
 
-    names = OURS
+    names: tuple[str, ...] = OURS
     n_draws = None
 
     def __init__(self, recipe: ThetaRecipe | None = None) -> None:
