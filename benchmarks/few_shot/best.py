@@ -1,5 +1,6 @@
 """The one rival that was best on the source markets: chosen in each split before any held-out market is looked at."""
 
+import math
 from collections.abc import Sequence
 
 import pandas
@@ -46,6 +47,8 @@ def rehearsal_table(jobs: Sequence[Job]) -> str:
     lines = ["| rival | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for name, row in table.iterrows():
         marks = ["**" if next(iter(columns[split]), None) == name else "" for split in columns]
-        cells = [f"{mark}{value:+.4f}{mark}" for mark, value in zip(marks, row, strict=True)]
+        cells = [
+            "" if math.isnan(value) else f"{mark}{value:+.4f}{mark}" for mark, value in zip(marks, row, strict=True)
+        ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -19,8 +19,6 @@ from benchmarks.few_shot.thetaprime import columns_of, theta_of
 from meta.losses import logit_of_mean
 from meta.thetas import Theta
 
-REHEARSING = {"outer_steps": 0, "n_folds": 2, "pooled_steps": 400}  # the networks that rehearse: pooled rows alone
-
 
 class FineTuned:
     """All weights moved by Adam from theta at rest, the market's level as offset; steps at each n are rehearsed.
@@ -34,15 +32,18 @@ class FineTuned:
     LR = 1e-3
     STEPS = (0, 3, 10, 30)
 
+    def __init__(self, recipe: ThetaRecipe | None = None) -> None:
+        self.recipe = recipe or ThetaRecipe()
+
     def learn(self, source: SourceMarkets) -> Mapping[str, Any]:
-        recipe = ThetaRecipe(seed=source.design.seed)
+        recipe = self.recipe.model_copy(update={"seed": source.design.seed})
         schema_sha256 = schema_of(source.rows.features).sha256()
         artifact = theta_of(source, recipe).artifact
         self.theta = Theta.unpack(artifact.weights, artifact.sha256, schema_sha256)
         met: dict[str, _MetMarket] = {}
         for half in (source.rehearsals[::2], source.rehearsals[1::2]):
             others = source.rows.at(~np.any([market.unit for market in half], axis=0))
-            artifact = theta_of(source, recipe.model_copy(update=REHEARSING), others).artifact
+            artifact = theta_of(source, _rehearsing(recipe), others).artifact
             rehearsing = Theta.unpack(artifact.weights, artifact.sha256, schema_sha256)
             met |= {market.name: _MetMarket(rehearsing, market.rows.features) for market in half}
         tried = self._rehearse(source, met)
@@ -73,6 +74,11 @@ class FineTuned:
             return score
 
         return np.stack([rehearse(source.rehearsals, at(i)) for i in range(len(self.STEPS))])
+
+
+def _rehearsing(recipe: ThetaRecipe) -> ThetaRecipe:
+    """For the networks that rehearse: pooled rows alone, as fine-tuning needs no episodes."""
+    return recipe.model_copy(update={"outer_steps": 0, "n_folds": 2, "pooled_steps": min(400, recipe.pooled_steps)})
 
 
 class _MetMarket:

@@ -97,13 +97,13 @@ class Thetaprime:
 class OtherLearner(Thetaprime):
     """Another learner's own theta, adapted by that learner, guard off and on."""
 
-    def __init__(self, learner: str) -> None:
-        super().__init__()
+    def __init__(self, learner: str, recipe: ThetaRecipe | None = None) -> None:
+        super().__init__(recipe)
         self.learner = learner
         self.names = (f"learner: {learner}", f"learner: {learner}, guarded")
 
     def learn(self, source: SourceMarkets) -> Mapping[str, Any]:
-        self.recipe = ThetaRecipe.model_validate({"learner": self.learner})
+        self.recipe = ThetaRecipe.model_validate(self.recipe.model_dump() | {"learner": self.learner})
         return super().learn(source)
 
     def pds(self, posted: Posted, query: Positions) -> PDs:
