@@ -8,19 +8,21 @@ from pathlib import Path
 from benchmarks.few_shot.data import DATASETS, REPOSITORY, DataNotFound, find_folder
 from benchmarks.few_shot.design import Design, TooFewMarkets
 from benchmarks.few_shot.report import write_report
-from benchmarks.few_shot.rivals import make_rivals
+from benchmarks.few_shot.rivals import make_learners, make_rivals
 from benchmarks.few_shot.run import plan, run
 
-QUICK_METHODS = ("thetaprime", "trees")
+QUICK_METHODS = ("thetaprime", "trees", "logistic", "logistic_hierarchical", "tabpfn")
+LEARNERS = [name.removeprefix("learner_") for name in make_learners()]
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.few_shot", description=__doc__)
     parser.add_argument("--data", type=Path, help="folder of the parquet files; else THETAPRIME_DATA")
     parser.add_argument("--worlds", nargs="+", choices=sorted(DATASETS), default=list(DATASETS))
-    parser.add_argument("--methods", nargs="+", choices=sorted(make_rivals()), help="all, or with --quick two")
+    parser.add_argument("--methods", nargs="+", choices=sorted(make_rivals()), help="all, or with --quick some")
+    parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=[], help="also, each with its own theta")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--draws", type=int, default=20, help="supports drawn in each market at each n")
+    parser.add_argument("--draws", type=int, default=20, help="draws in each market")
     parser.add_argument("--processes", type=int, default=2, help="one thread each")
     parser.add_argument("--folder", type=Path, help="results so far, to resume from; var/few_shot/... by default")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "docs" / "results")
@@ -32,14 +34,19 @@ def main() -> int:
     args = arguments()
     design = Design(seed=args.seed, n_draws=4 if args.quick else args.draws)
     worlds = args.worlds[:1] if args.quick else args.worlds
-    methods = args.methods or (QUICK_METHODS if args.quick else tuple(make_rivals()))
+    methods = [*(args.methods or (QUICK_METHODS if args.quick else make_rivals()))]
+    methods += [f"learner_{name}" for name in args.learners]
     folder = args.folder or REPOSITORY / "var" / "few_shot" / f"seed{design.seed}-draws{design.n_draws}"
     started = time.monotonic()
     try:
         jobs = plan(worlds, methods, design, find_folder(args.data), folder)
-        jobs = jobs[:1] if args.quick else jobs
+    except ValueError as fault:
+        print(fault, file=sys.stderr)
+        return 2
+    jobs = jobs[:1] if args.quick else jobs
+    try:
         cells = run(jobs, args.processes)
-    except (DataNotFound, TooFewMarkets, ValueError) as fault:
+    except (DataNotFound, TooFewMarkets) as fault:
         print(fault, file=sys.stderr)
         return 2
     output = folder if args.quick else args.output

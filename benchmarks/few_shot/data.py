@@ -19,7 +19,9 @@ The files are made from public originals:
   sba.parquet          SBAnational.csv of Li, Mickel & Taylor 2018, "Should This Loan be Approved or Denied?",
                        Journal of Statistics Education 26(1)
 Each needs the columns `market` (US state), `product` (loan purpose; NAICS sector), `default` (0/1), and features
-known at application; `issued`, `zip3` and `lender_*` may be there and are left out."""
+known at application; `issued` (date or year of approval; the eras of SBA's loans are cut by it), `zip3` and `lender_*`
+may be there and are left out of the features."""
+ERAS = {"1990s": (1990, 1999), "2003-04": (2003, 2004), "2005-06": (2005, 2006)}  # first and last year
 
 
 class DataNotFound(Exception):
@@ -28,13 +30,17 @@ class DataNotFound(Exception):
 
 @dataclass(frozen=True)
 class Dataset:
-    """One benchmark world: a file and the column whose values are its markets."""
+    """One benchmark world: a file, the column whose values are its markets, and whether eras cut them further.
+
+    A market of a state's era is named "STATE ERA"; ``unit_of`` tells which markets are only held out together.
+    """
 
     name: str
     title: str
     file: str
     market_column: str
     left_out: tuple[str, ...]
+    by_era: bool = False
 
 
 DATASETS = {
@@ -45,6 +51,7 @@ DATASETS = {
             "lendingclub_purposes", "Lending Club, purposes", "lendingclub.parquet", "product", ("market", "product")
         ),
         Dataset("sba_states", "SBA, US states", "sba.parquet", "market", ("market",)),
+        Dataset("sba_state_eras", "SBA, US states by era", "sba.parquet", "market", ("market",), by_era=True),
     )
 }
 
@@ -59,6 +66,12 @@ class Rows:
     features: pandas.DataFrame
     y: NDArray[np.float64]
     market: NDArray[np.str_]
+
+    @property
+    def unit(self) -> NDArray[np.str_]:
+        """What each row's market is held out with, (n_rows,)."""
+        names, place = np.unique(self.market, return_inverse=True)
+        return np.array([unit_of(str(name)) for name in names], dtype=str)[place]
 
     def __len__(self) -> int:
         return len(self.y)
@@ -75,6 +88,12 @@ class Rows:
         """These rows and then ``more``."""
         features = pandas.concat([self.features, more.features], ignore_index=True)
         return Rows(features, np.concatenate([self.y, more.y]), np.concatenate([self.market, more.market]))
+
+
+def unit_of(market: str) -> str:
+    """The state of a state's era, so that no state is both source and held out; any other market itself."""
+    state, _, era = market.rpartition(" ")
+    return state if era in ERAS else market
 
 
 def numeric(features: pandas.DataFrame) -> list[str]:
@@ -100,10 +119,28 @@ def load(world: Dataset, folder: Path) -> Rows:
             f"{path} does not exist. Name the folder with --data or THETAPRIME_DATA.\n{PUBLIC_ORIGINALS}"
         )
     frame = pandas.read_parquet(path)
-    y, market = frame["default"].to_numpy(np.float64), frame[world.market_column].to_numpy(dtype=str)
+    market = frame[world.market_column].astype(str)
+    if world.by_era:
+        era = era_of(frame["issued"])
+        frame, market = frame[era.notna()], (market + " " + era)[era.notna()]
     unwanted = {"default", "issued", "zip3", *world.left_out}
     names = [name for name in map(str, frame) if name not in unwanted and not name.startswith("lender_")]
-    return Rows(pandas.DataFrame({name: _plain(frame[name]) for name in names}), y, market)
+    features = pandas.DataFrame({name: _plain(frame[name]) for name in names}).reset_index(drop=True)
+    return Rows(features, frame["default"].to_numpy(np.float64), market.to_numpy(dtype=str))
+
+
+def count_rows(world: Dataset, folder: Path) -> int:
+    """Number of rows in a world's file, those of no era included."""
+    return len(pandas.read_parquet(folder / world.file, columns=["default"]))
+
+
+def era_of(issued: pandas.Series) -> pandas.Series:
+    """Name each row's era by its year, None outside all eras; a date starts with its year."""
+    year = issued.astype(str).str[:4].astype(int)
+    era = pandas.Series(None, index=issued.index, dtype=object)
+    for name, (first, last) in ERAS.items():
+        era[year.between(first, last)] = name
+    return era
 
 
 def schema_of(features: pandas.DataFrame) -> FeatureSchema:

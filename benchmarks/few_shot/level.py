@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logsumexp
 
+from benchmarks.few_shot.design import Posted, logit
+
 FloatArray = NDArray[np.float64]
+DECLARED_SD = 0.1  # logits; a declared rate is meant to about a tenth of itself
 GRID = np.linspace(-4.0, 4.0, 1601)  # logits; fine enough for a market of 20,000 rows
 
 
@@ -35,13 +38,58 @@ class InterceptPrior:
         return intercept
 
 
+class MarketLevel:
+    """Intercepts of one pooled model in one market, whose accounts' logits (n_rows,) it gave.
+
+    With rows drawn at random: the mode under the learned prior. With a declared rate: the mode under a prior centred
+    where the accounts' mean PD, for which no label is needed, is that rate; the support's logits are corrected for its
+    selection.
+    """
+
+    def __init__(self, prior: InterceptPrior, logits: FloatArray) -> None:
+        self.prior, self.logits = prior, logits
+        self._centres: dict[float, float] = {}
+
+    def given(self, posted: Posted) -> float:
+        logits = self.logits[posted.support] + posted.correction
+        return self.prior_given(posted).mode(logits, posted.y)
+
+    def prior_given(self, posted: Posted) -> InterceptPrior:
+        if posted.base_rate is None:
+            return self.prior
+        if posted.base_rate not in self._centres:
+            self._centres[posted.base_rate] = intercept_at_rate(self.logits, posted.base_rate)
+        return InterceptPrior(self._centres[posted.base_rate], DECLARED_SD)
+
+
+def intercept_at_rate(logits: FloatArray, rate: float) -> float:
+    """Intercept at which the mean PD of accounts with these logits (n_rows,) is ``rate``, by Newton's method."""
+    intercept = logit(rate) - logit(float(expit(logits).mean()))
+    for _ in range(100):
+        pd = expit(logits + intercept)
+        step = (rate - pd.mean()) / max(float((pd * (1 - pd)).mean()), 1e-12)
+        intercept += float(np.clip(step, -1, 1))
+        if abs(step) < 1e-10:
+            break
+    return intercept
+
+
 def learn_prior(logits: FloatArray, y: FloatArray, market: Sequence[str] | NDArray[np.str_]) -> InterceptPrior:
     """Maximise the marginal likelihood of the markets' rows over mean and sd, each intercept integrated out.
 
     logits (n_rows,) must come from models that have not seen the row's market.
     """
+    return prior_of(np.stack([*likelihoods(logits, y, market).values()]))
+
+
+def likelihoods(logits: FloatArray, y: FloatArray, market: Sequence[str] | NDArray[np.str_]) -> dict[str, FloatArray]:
+    """Log likelihood (n_grid,) of each market at every intercept of the grid, up to a constant."""
     market = np.asarray(market)
-    curves = np.stack([_log_likelihood(logits[market == m], y[market == m]) for m in np.unique(market)])
+    return {str(m): _log_likelihood(logits[market == m], y[market == m]) for m in np.unique(market)}
+
+
+def prior_of(curves: FloatArray) -> InterceptPrior:
+    """The prior under which the markets' rows are likeliest; curves (n_markets, n_grid) from ``likelihoods``."""
 
     def loss(parameters: FloatArray) -> float:
         mean, log_sd = parameters

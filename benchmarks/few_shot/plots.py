@@ -8,6 +8,7 @@ import pandas
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
+from benchmarks.few_shot.claims import BEST
 from benchmarks.few_shot.rivals import MAIN_RIVAL
 from benchmarks.few_shot.statistics import difference, harmed_share, market_means
 from benchmarks.few_shot.thetaprime import GUARDED, THETA, THETA_LEVEL, THETA_PRIME
@@ -22,6 +23,7 @@ STYLES: dict[str, dict[str, Any]] = {
     THETA: {"color": "#777777", "linewidth": 1.6, "linestyle": "--"},
     MAIN_RIVAL: {"color": "#c2410c", "linewidth": 2.0, "marker": "s", "markersize": 5},
     "LightGBM": {"color": "#c2410c", "linewidth": 1.2, "linestyle": "--"},
+    BEST: {"color": "#15803d", "linewidth": 1.4, "marker": "^", "markersize": 4},
 }
 PANELS = (("log_loss", "log loss"), ("auc", "AUC"), ("brier", "Brier score"), ("ece", "ECE"))
 
@@ -29,7 +31,7 @@ PANELS = (("log_loss", "log loss"), ("auc", "AUC"), ("brier", "Brier score"), ("
 def plot_world(cells: pandas.DataFrame, title: str, file: Path) -> Path:
     """Draw the pooled and adapted methods; the others are in the tables only, for they would flatten these."""
     shown = cells[cells["method"].isin(STYLES)]
-    means = market_means(shown, by_n=True).groupby(["method", "n_support"]).mean(numeric_only=True)
+    means = market_means(shown, by_setting=True).groupby(["method", "size"]).mean(numeric_only=True)
     figure, axes = pyplot.subplots(2, 3, figsize=(14, 7.6), layout="constrained")
     for ax, (metric, name) in zip(axes.flat, PANELS, strict=False):
         _draw(ax, means[metric].unstack("method"), name)
@@ -47,8 +49,8 @@ def plot_world(cells: pandas.DataFrame, title: str, file: Path) -> Path:
 
 
 def _draw_lead(ax: Axes, cells: pandas.DataFrame) -> None:
-    ns = sorted(cells["n_support"].unique().tolist())
-    gaps = [difference(cells[cells["n_support"] == n], THETA_PRIME, MAIN_RIVAL, "log_loss") for n in ns]
+    ns = sorted(cells["size"].unique().tolist())
+    gaps = [difference(cells[cells["size"] == n], THETA_PRIME, MAIN_RIVAL, "log_loss") for n in ns]
     means = [gap.mean for gap in gaps]
     reach = [[gap.mean - gap.low for gap in gaps], [gap.high - gap.mean for gap in gaps]]
     ax.errorbar(ns, means, yerr=reach, capsize=4, **STYLES[THETA_PRIME])
@@ -59,7 +61,7 @@ def _draw_lead(ax: Axes, cells: pandas.DataFrame) -> None:
 def _harmed(cells: pandas.DataFrame) -> pandas.DataFrame:
     rows = {
         n: {m: harmed_share(at_n, m, THETA) for m in at_n["method"].unique() if m != THETA}
-        for n, at_n in cells.groupby("n_support")
+        for n, at_n in cells.groupby("size")
     }
     return pandas.DataFrame.from_dict(rows, orient="index")
 

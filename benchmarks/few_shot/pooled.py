@@ -31,8 +31,8 @@ class PooledModel(Protocol):
 
 
 def leave_markets_out(source: Rows) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """(train, test) positions; each market is whole on one side, the folds about equally large."""
-    return list(GroupKFold(N_FOLDS).split(source.y, groups=source.market))
+    """(train, test) positions; each market (or state) is whole on one side, the folds about equally large."""
+    return list(GroupKFold(N_FOLDS).split(source.y, groups=source.unit))
 
 
 class PooledTrees:
@@ -154,6 +154,10 @@ class PooledLogistic:
     def logits(self, features: pandas.DataFrame) -> FloatArray:
         return self.model.logits(features)
 
+    def flags(self, features: pandas.DataFrame) -> FloatArray:
+        """One-hot bins (n_rows, n_flags), as the coefficients see them."""
+        return self.model.flags(features)
+
 
 class _BinnedLogistic:
     def __init__(self, source: Rows, strength: float) -> None:
@@ -167,6 +171,9 @@ class _BinnedLogistic:
 
     def logits(self, features: pandas.DataFrame) -> FloatArray:
         return np.asarray(self.pipeline.decision_function(self._binned(features)))
+
+    def flags(self, features: pandas.DataFrame) -> FloatArray:
+        return np.asarray(self.pipeline[0].transform(self._binned(features)).toarray())
 
     def _binned(self, features: pandas.DataFrame) -> NDArray[np.str_]:
         columns = [_bin_names(features[name].to_numpy(), edges) for name, edges in self.edges.items()]

@@ -1,6 +1,6 @@
 """What every method of the comparison is given and what it answers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -8,9 +8,13 @@ import numpy as np
 import pandas
 from numpy.typing import NDArray
 
-from benchmarks.few_shot.data import Rows
-from benchmarks.few_shot.design import Design
+from benchmarks.few_shot.boosted import PooledCatBoost
+from benchmarks.few_shot.data import Rows, unit_of
+from benchmarks.few_shot.design import Design, Posted, Setting
+from benchmarks.few_shot.level import InterceptPrior, likelihoods, prior_of
 from benchmarks.few_shot.pooled import PooledLogistic, PooledTrees
+from benchmarks.few_shot.rehearsal import RehearsedMarket, rehearsed_markets
+from benchmarks.few_shot.scorecard import PooledScorecard
 
 FloatArray = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -23,27 +27,51 @@ class SourceMarkets:
     def __init__(self, rows: Rows, design: Design) -> None:
         self.rows = rows
         self.design = design
+        self.shared: dict[str, Any] = {}  # what several rivals start from, under names of their own
 
     @cached_property
     def trees(self) -> PooledTrees:
         return PooledTrees(self.rows, self.design.seed)
 
     @cached_property
+    def catboost(self) -> PooledCatBoost:
+        return PooledCatBoost(self.rows, self.design.seed)
+
+    @cached_property
     def logistic(self) -> PooledLogistic:
         return PooledLogistic(self.rows)
 
-    def largest(self, n_markets: int) -> list[str]:
-        """Names of the largest markets, on which a rival may rehearse."""
-        names, counts = np.unique(self.rows.market, return_counts=True)
-        largest: list[str] = names[np.argsort(-counts, kind="stable")[:n_markets]].tolist()
-        return largest
+    @cached_property
+    def scorecard(self) -> PooledScorecard:
+        return PooledScorecard(self.rows)
+
+    @cached_property
+    def rehearsals(self) -> list[RehearsedMarket]:
+        """The stage that all rivals share; what is reported of it says which of them was best on source markets."""
+        return self.stage(self.design.rehearsed_supports, n_draws=2)
+
+    def stage(self, n_supports: Sequence[int], n_draws: int) -> list[RehearsedMarket]:
+        return rehearsed_markets(self.rows, self.design, n_supports, n_draws)
+
+    def level_priors(self, unseen_logits: FloatArray) -> tuple[InterceptPrior, dict[str, InterceptPrior]]:
+        """The prior learned on all markets, and for each rehearsed market (by name) the one that has not seen it.
+
+        unseen_logits (n_rows,): of models that have not seen the row's market.
+        """
+        curves = likelihoods(unseen_logits, self.rows.y, self.rows.market)
+
+        def without(unit: str | None) -> InterceptPrior:
+            return prior_of(np.stack([curve for name, curve in curves.items() if unit_of(name) != unit]))
+
+        return without(None), {market.name: without(unit_of(market.name)) for market in self.rehearsals}
 
 
 class Rival(Protocol):
     """Learns from source markets once a split, then meets one held-out market after another.
 
     Labels come only with a support: what a method could cheat with, it is not given. ``n_draws`` bounds the draws a
-    market of a method too slow for all of them; None: no bound.
+    market of a method too slow for all of them, which is then spared the wrong declared rates too; None: no bound.
+    A method that states a range of a market's mean PD has ``mean_pd_ranges`` (see ``run``).
     """
 
     @property
@@ -53,16 +81,26 @@ class Rival(Protocol):
     def n_draws(self) -> int | None: ...
 
     def learn(self, source: SourceMarkets) -> Mapping[str, Any]:
-        """Learn; answer what was chosen on the source markets, for the record."""
+        """Learn; answer what was chosen on the source markets, for the record.
+
+        "rehearsed": log losses by name on ``source.rehearsals``, as ``rehearse`` gives them; whose are absent cannot be
+        the rival that was best on the source markets. Raises Skipped.
+        """
         ...
 
     def meet(self, accounts: pandas.DataFrame) -> None:
         """Take the features of all accounts of one market."""
         ...
 
-    def pds(self, support: Positions, y: FloatArray, query: Positions) -> PDs:
-        """Answer the PDs (n_query,) under each of ``names``, given the labels ``y`` (n_support,) of the support.
-
-        ``support`` and ``query`` are positions among the accounts of the market met last.
-        """
+    def pds(self, posted: Posted, query: Positions) -> PDs:
+        """Answer the PDs (n_query,) under each of ``names``; positions are of the market met last."""
         ...
+
+
+class Skipped(Exception):
+    """A rival can't be run here; the message says why, and its row in the tables says so."""
+
+
+def is_run_on(rival: Rival, setting: Setting) -> bool:
+    """Slow rivals are spared the settings that declare a wrong rate."""
+    return rival.n_draws is None or setting.rate_factor in (0.0, 1.0)
