@@ -219,6 +219,7 @@ activations = Table(
     Index(None, "product_id", "market_id", "id"),
 )
 
+# Scores from before intervals have neither; `reasons` is null too where they were not asked for.
 scores = Table(
     "scores",
     metadata,
@@ -232,6 +233,9 @@ scores = Table(
     Column("theta_id", ForeignKey("thetas.id"), nullable=False),
     Column("theta_prime_id", ForeignKey("theta_primes.id")),
     _created_at(),
+    Column("pd_low", Double),
+    Column("pd_high", Double),
+    Column("reasons", JSONB(none_as_null=True)),
     Index(None, "market_id", "created_at"),
     Index(None, "market_id", "account", postgresql_where=text("account IS NOT NULL")),
 )

@@ -31,10 +31,10 @@ def choosy_adapt(*arguments: Any, **settings: Any) -> Any:
 
 
 class ChoosyPredictor(fake_engine.Predictor):
-    def pd(self, columns: Any) -> Any:
+    def score(self, columns: Any) -> Any:
         if "castle" in columns["home"]:
             raise InvalidColumns("column 'home' holds what no encoder knows")
-        return super().pd(columns)
+        return super().score(columns)
 
 
 ENGINE = replace(fake_engine.FAKE_ENGINE, adapt=choosy_adapt, load_predictor=ChoosyPredictor)
