@@ -39,6 +39,36 @@ class ThetaPrimeDetail(ThetaPrime):
     sample_ids: list[int]
 
 
+class SampleInfluence(Noun):
+    """What one sample did to a version: the version minus what it would be without the sample."""
+
+    sample_id: int = Field(description="as in the market's list of samples")
+    defaulted: bool
+    move: float = Field(
+        description="how far it moved the samples' log odds, level and ranking together, root mean square, in logits"
+    )
+    level: float = Field(description="what it added to the market's level, in logits; above 0: riskier")
+    ranking: float = Field(
+        description="how far it moved the samples' log odds against each other, root mean square, in logits"
+    )
+    loss: float = Field(
+        description="what it changed its own log loss by, in nats; below 0: it is fitted better for being among the "
+        "samples, as each is"
+    )
+
+
+class InfluenceReport(Noun):
+    """The influence of every sample on a version, the largest first."""
+
+    product: str
+    market: str
+    version: int
+    theta_version: int
+    n_samples: int
+    n_defaults: int
+    samples: list[SampleInfluence] = Field(description="by `move`, the largest first, then by id")
+
+
 class AdaptationOutcome(Noun):
     """A new version and its verdict."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, Text, func, insert, literal, select
+from sqlalchemy import ARRAY, BigInteger, Text, func, insert, literal, select
 
 from app.domain.samples import Design, Sample, SampleRow
 from app.store.database import Transaction
@@ -43,6 +43,13 @@ def find_design(tx: Transaction, market_id: int) -> Design | None:
 def fetch_labelled(tx: Transaction, market_id: int) -> list[LabelledFeatures]:
     """Read all samples of a market in the order of their ids."""
     statement = select(samples.c.id, samples.c.features, samples.c.defaulted).where(samples.c.market_id == market_id)
+    return [LabelledFeatures(*row) for row in tx.execute(statement.order_by(samples.c.id))]
+
+
+def fetch_labelled_by_ids(tx: Transaction, ids: Sequence[int]) -> list[LabelledFeatures]:
+    """Read samples in the order of their ids, which is the order in which versions have seen them."""
+    among = samples.c.id == func.any(literal(ids, ARRAY(BigInteger)))
+    statement = select(samples.c.id, samples.c.features, samples.c.defaulted).where(among)
     return [LabelledFeatures(*row) for row in tx.execute(statement.order_by(samples.c.id))]
 
 

@@ -17,7 +17,13 @@ INCOME = 38111.25
 STREET = "Elm-Street-13"
 PERSONAL = (NAME, str(INCOME), STREET)
 
-LIMITS = {"max_body_bytes": 60_000, "max_upload_bytes": 120_000, "max_rows": 50, "max_json_depth": 12}
+LIMITS: dict[str, Any] = {
+    "max_body_bytes": 60_000,
+    "max_upload_bytes": 120_000,
+    "max_rows": 50,
+    "max_json_depth": 12,
+    "max_influence_samples": 5,
+}
 
 CARD = "/v1/products/card"
 NORTH = f"{CARD}/markets/north"
@@ -747,6 +753,22 @@ VERSIONS = [
         "at least 1 character",
     ),
     post("adapting to nothing", f"{BARE}/theta-primes", {}, 409, "no_samples", "no samples"),
+    get("influence of version 0", f"{THETA_PRIMES}/0/influence", 422, "invalid_parameter", "must be at least 1"),
+    get("influence of no version", f"{THETA_PRIMES}/99/influence", 404, "unknown_theta_prime", "99"),
+    get(
+        "influence on few of many",
+        f"{CARD}/markets/random/theta-primes/1/influence?limit=5",
+        422,
+        "invalid_parameter",
+        "allowed: none",
+    ),
+    get(
+        "influence of too many",
+        f"{CARD}/markets/random/theta-primes/1/influence",
+        409,
+        "too_many_samples",
+        "6 samples; at most 5",
+    ),
     get(
         "tampered weights",
         f"{CARD}/markets/tampered/accounts/{NAME}/score",
