@@ -30,6 +30,9 @@ class ThetaPrime(Noun):
     n_defaults: int
     report: dict[str, Any] = Field(description="what is known about it; losses in nats an account, rates as shares")
     sha256: str = Field(description="hash of its weights")
+    software: dict[str, str] | None = Field(
+        description="versions of the software that made it; null: of a version from before they were recorded"
+    )
     created_at: datetime
 
 

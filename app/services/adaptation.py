@@ -14,6 +14,7 @@ from app.errors import BaseRateRequired, DefaultsRequired, NoActiveTheta, NoSamp
 from app.services import activation, intake, markets, products
 from app.services.engine import Engine, answering_engine_faults
 from app.services.supports import belief_of, reference_for, support_of
+from app.software import software_versions
 from app.store import markets as markets_store
 from app.store import samples as samples_store
 from app.store import theta_primes as store
@@ -170,6 +171,7 @@ def _keep(
         report=adaptation.report,
         weights=adaptation.artifact.weights,
         sha256=adaptation.artifact.sha256,
+        software=software_versions(),
     )
     markets_store.set_last_version(bench.tx, bench.market.id, version)
     return version

@@ -753,6 +753,11 @@ VERSIONS = [
         "at least 1 character",
     ),
     post("adapting to nothing", f"{BARE}/theta-primes", {}, 409, "no_samples", "no samples"),
+    get("a card of theta 0", f"{CARD}/thetas/0/card", 422, "invalid_parameter", "must be at least 1"),
+    get("a card of a theta in training", f"{CARD}/thetas/2/card", 409, "untrained_theta", "is queued"),
+    get("a card of no theta_prime", f"{THETA_PRIMES}/99/card", 404, "unknown_theta_prime", "99"),
+    get("a card of no product", "/v1/products/none/thetas/1/card", 404, "unknown_product", "none"),
+    get("a card in another format", f"{CARD}/thetas/1/card?format=pdf", 422, "invalid_parameter", "allowed: none"),
     get("influence of version 0", f"{THETA_PRIMES}/0/influence", 422, "invalid_parameter", "must be at least 1"),
     get("influence of no version", f"{THETA_PRIMES}/99/influence", 404, "unknown_theta_prime", "99"),
     get(
