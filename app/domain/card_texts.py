@@ -18,8 +18,8 @@ _NO_PARAMETER = (
     "lifetime horizon."
 )
 _ALIKE = (
-    "It speaks of accounts like those it was made from, by the product's outcome definition and features; accounts that "
-    "were declined are in no data it has seen."
+    "It speaks of accounts like those it was made from, by the product's outcome definition and features; accounts "
+    "that were declined are in no data it has seen."
 )
 _INTERVALS = (
     "pd_low and pd_high are a 90 % interval of the PD as the model sees it; they leave no room for a market, a policy "

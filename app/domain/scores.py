@@ -32,8 +32,8 @@ class ScoreReason(Noun):
     """One reason why an account scores as riskier than the reference account."""
 
     code: str = Field(
-        description="`<feature>.above_reference`, `.below_reference`, `.category`, `.unseen_category` or "
-        "`.not_provided`",
+        description="`<feature>.above_reference`, `.below_reference`, `.category`, `.unseen_category`, "
+        "`.not_provided`, or `.value` where the reference account has none to compare with",
         examples=["utilisation.above_reference"],
     )
     feature: str = Field(examples=["utilisation"])

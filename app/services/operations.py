@@ -34,6 +34,8 @@ def _status(state: MarketState) -> MarketStatus:
         age_days=None if state.age_s is None else float(state.age_s) / SECONDS_A_DAY,
         latest_version=state.latest_version,
         latest_verdict=state.latest_verdict,
+        latest_reason=state.latest_reason,
+        latest_evidence=state.latest_evidence,
         latest_at=state.latest_at,
         n_support=state.n_support,
         n_defaults=state.n_defaults,

@@ -22,7 +22,7 @@ from tests.conftest import throwaway_database
 
 REPORT = {
     "level": {"shift": 0.25, "sd": 0.5, "unit": "logit"},
-    "evidence": {"level": "thin"},
+    "evidence": "thin",
     "ladder": [{"step": "level", "kept": True}],
     "cross_fitted": None,
     "findings": [{"check": "sign", "column": None, "severity": "note", "text": "as expected"}],
