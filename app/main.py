@@ -41,11 +41,11 @@ ROUTERS = (products, thetas, markets, samples, outcomes, theta_primes, cards, ac
 
 def load_engine() -> Engine:
     """Take the real engine; this is where torch is imported."""
-    from app.engine.adapter import adapt, reference_row_ids
+    from app.engine.adapter import adapt, influence, reference_row_ids
     from app.engine.predictor import Predictor
     from app.engine.training import train_theta
 
-    return Engine(train_theta=train_theta, adapt=adapt, reference_row_ids=reference_row_ids, load_predictor=Predictor)
+    return Engine(train_theta, adapt, reference_row_ids, Predictor, influence)
 
 
 def create_app(settings: Settings | None = None, engine: Engine | None = None) -> FastAPI:

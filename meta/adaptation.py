@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from meta.episodes import Design, stack
 from meta.errors import InvalidEpisode
 from meta.learners import Learner
-from meta.level import LevelPrior, fit_level, level_deviation, prior_correction
+from meta.learners.map_bayes import EFFECTS
+from meta.level import LevelPrior, fit_level, prior_correction
+from meta.pooled import predict_logits
+from meta.posterior import Posterior
 from meta.strength import shrink
 from meta.thetas import Theta, with_level
 from meta.types import LabelledRows, Params
@@ -66,16 +69,16 @@ class MarketRows:
 
 @dataclass(frozen=True)
 class AdaptedMarket:
-    """A theta_prime (network weights and ``level``) and how it came about.
+    """A theta_prime (the learner's tensors and ``level``) and how it came about.
 
-    share: kept share of the learner's move, 0 to 1; level, level_sd: posterior of the level, in logits;
-    diverged: the inner loop left the finite numbers, so that the ranking was left as theta's.
+    share: kept share of the learner's move, 0 to 1; level: posterior mode of the level, in logits; prior: what was
+    known of it beforehand; diverged: the inner loop left the finite numbers, so that the ranking was left as theta's.
     """
 
     theta_prime: Params
     share: float
     level: float
-    level_sd: float
+    prior: LevelPrior
     diverged: bool = False
 
 
@@ -93,7 +96,7 @@ def adapt_markets(
     """
     learner = theta.learner(inner_steps)
     at_rest = learner.at_rest(theta.params)
-    priors = [_prior(theta.level_prior, market) for market in markets]
+    priors = [market_prior(theta.level_prior, market) for market in markets]
     kept = [
         theta.strength.at(market.y.sum(), minimum_defaults) if shares is None else shares[i]
         for i, market in enumerate(markets)
@@ -120,7 +123,8 @@ def market_logits(learner: Learner, weights: Params, x: NDArray[np.float32]) -> 
     return learner.predict(network, torch.from_numpy(x)).double().numpy()
 
 
-def _prior(prior: LevelPrior, market: MarketRows) -> LevelPrior:
+def market_prior(prior: LevelPrior, market: MarketRows) -> LevelPrior:
+    """What is known of a market's level before its rows are looked at: its declared rate, or else other markets."""
     if market.declared is None:
         return prior
     return prior.given_base_rate(market.declared.value, market.declared.low, market.declared.high)
@@ -143,4 +147,20 @@ def _settle_level(
     if not np.isfinite(logits).all():
         return replace(_settle_level(learner, at_rest, at_rest, market, prior, 0.0), diverged=True)
     level = fit_level(logits, market.y, prior.mean, prior.sd)
-    return AdaptedMarket(with_level(weights, level), share, level, level_deviation(logits, market.y, level, prior.sd))
+    return AdaptedMarket(with_level(weights, level), share, level, prior)
+
+
+def posterior_of(theta: Theta, market: MarketRows, adapted: AdaptedMarket) -> Posterior:
+    """What remains uncertain about an adapted market, its rows taken into account."""
+    learner = theta.learner()
+    network = network_logits(theta, adapted.theta_prime, market.x)
+    logits = market_logits(learner, adapted.theta_prime, market.x) + adapted.level + market.correction
+    return Posterior.after_rows(theta.effects, adapted.prior.sd, network, market.x, logits)
+
+
+@torch.no_grad()
+def network_logits(theta: Theta, theta_prime: Params, x: NDArray[np.float32]) -> FloatArray:
+    """Logits (n_rows,) of a theta_prime's network alone, before any effect of the market."""
+    network = theta.settings.network(theta.encoder.n_features)
+    weights = {name: value for name, value in theta_prime.items() if name not in {"level", *EFFECTS}}
+    return predict_logits(network, weights, torch.from_numpy(x)).double().numpy()

@@ -69,6 +69,20 @@ class Encoder:
         return np.concatenate(owners)
 
     @property
+    def column_names(self) -> list[str]:
+        """Names by the numbers that ``column_of_slot`` uses: numeric columns first."""
+        return [c.name for kind in ("numeric", "categorical") for c in self.columns if c.kind == kind]
+
+    @property
+    def kind_of_slot(self) -> NDArray[np.str_]:
+        """What each encoded number is, shape (n_features,): ``bin``, ``scaled``, ``absent`` or ``category``."""
+        n_numeric, n_bins = len(self.center), self.edges.shape[1] - 1
+        kinds = ["bin"] * (n_numeric * n_bins) + ["scaled"] * n_numeric + ["absent"] * n_numeric
+        for known in self.categories:
+            kinds += ["category"] * len(known) + ["absent"] * 2
+        return np.array(kinds)
+
+    @property
     def absence_slots(self) -> NDArray[np.int64]:
         """The slots that stand for a missing value or an unseen category, in the order of columns."""
         n_numeric, n_bins = len(self.center), self.edges.shape[1] - 1

@@ -1,97 +1,166 @@
-"""Should this theta_prime serve? Judged on rows that did not make it: the in-sample support loss is no evidence."""
+"""Should this theta_prime serve? Judged by rows that did not make it, by what theta expects, and by its columns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import t as student_t
 
-from meta.adaptation import MarketRows, adapt_markets, market_logits
-from meta.level import LevelPrior
+from meta.adaptation import AdaptedMarket, MarketRows, market_logits
+from meta.conflict import Conflict, find_conflicts
+from meta.evidence import CrossFitted, cross_fit, mean_and_reach
 from meta.thetas import Theta
 
-FloatArray = NDArray[np.float64]
 Verdict = Literal["activate", "hold", "refuse"]
-N_FOLDS = 5
+Severity = Literal["note", "hold", "refuse"]
+ORDER: tuple[Severity, ...] = ("note", "hold", "refuse")
+WRONG_WAY = 0.05  # logits between a column's typical low and high value from which on a direction is contradicted
+
+
+@dataclass(frozen=True)
+class GuardRule:
+    """How strict the guard is from ``n_defaults`` on: a finding less probable than this in an honest market counts."""
+
+    n_defaults: int
+    hold_below: float
+    refuse_below: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that the guard has to say; ``column`` where it is about one."""
+
+    check: str
+    severity: Severity
+    text: str
+    column: str | None = None
+    p_value: float | None = None
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """verdict; reasons in words; cross_fitted: losses of theta and theta_prime with the gain's 90 % interval."""
+    """verdict: that of the gravest finding; findings, the gravest first; cross_fitted: None below five rows."""
 
     verdict: Verdict
-    reasons: Sequence[str]
-    cross_fitted: dict[str, Any] | None
+    findings: Sequence[Finding]
+    cross_fitted: CrossFitted | None
+
+    @property
+    def reasons(self) -> list[str]:
+        """What the verdict rests on, in words."""
+        return [finding.text for finding in self.findings]
 
 
-def judge(theta: Theta, rows: MarketRows, seed: int, inner_steps: int | None, minimum_defaults: int) -> Judgement:
-    """Cross-fit: adapt on four fifths of the support, compare with theta on the fifth left out, five times over.
+@dataclass(frozen=True)
+class Case:
+    """What is judged: an adapted market, its rows as encoded and as posted, and how it was adapted."""
 
-    Losses of a label-selected support are taken on its own scale, theta and theta_prime corrected alike.
-    """
-    if len(rows.y) < N_FOLDS:
-        return Judgement("hold", [f"only {len(rows.y)} usable rows: nothing can be judged"], None)
-    theta_losses, prime_losses, diverged = _cross_fitted_losses(theta, rows, seed, inner_steps, minimum_defaults)
-    gains = theta_losses - prime_losses
-    mean, error = float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains)))
-    reach = error * float(student_t.ppf(0.95, len(gains) - 1))  # few rows know their own spread badly
-    cross_fitted = {
-        "n_folds": N_FOLDS,
-        "theta": {"log_loss": float(theta_losses.mean())},
-        "theta_prime": {"log_loss": float(prime_losses.mean())},
-        "gain": {"mean": mean, "low": mean - reach, "high": mean + reach, "interval": 0.9},
-    }
-    if diverged:
-        return Judgement("refuse", ["the inner loop diverged on this support: its steps are too long"], cross_fitted)
-    verdict, reasons = _verdict(mean, error, reach, int(rows.y.sum()), minimum_defaults)
-    return Judgement(verdict, reasons, cross_fitted)
+    theta: Theta
+    rows: MarketRows
+    columns: Mapping[str, Sequence[Any]]
+    adapted: AdaptedMarket
+    seed: int
+    inner_steps: int | None
+    minimum_defaults: int
+    rules: Sequence[GuardRule]
 
+    @property
+    def n_defaults(self) -> int:
+        return int(self.rows.y.sum())
 
-def _verdict(mean: float, error: float, reach: float, n_defaults: int, minimum: int) -> tuple[Verdict, list[str]]:
-    """Refuse what is surely worse than theta, hold what is probably worse; ``reach``: half of the interval."""
-    reasons = []
-    if n_defaults < minimum:
-        reasons.append(f"{n_defaults} defaults, fewer than {minimum}: the ranking stays theta's, only the level moved")
-    interval = f"cross-fitted gain {mean:.4f} log loss a row, 90 % interval {mean - reach:.4f} to {mean + reach:.4f}"
-    if mean < -reach:
-        return "refuse", [*reasons, f"theta_prime is worse than theta on rows it has not seen: {interval}"]
-    if mean < -error:
-        return "hold", [*reasons, f"theta_prime looks worse than theta on rows it has not seen: {interval}"]
-    return "activate", [*reasons, f"nothing speaks against theta_prime: {interval}"]
+    @property
+    def rule(self) -> GuardRule:
+        """The rule that holds at this number of defaults: the last that starts at or below it."""
+        able = [rule for rule in self.rules if rule.n_defaults <= self.n_defaults]
+        return max(able, key=lambda rule: rule.n_defaults, default=GuardRule(0, 0.0, 0.0))
 
 
-def _cross_fitted_losses(
-    theta: Theta, rows: MarketRows, seed: int, inner_steps: int | None, minimum_defaults: int
-) -> tuple[FloatArray, FloatArray, bool]:
-    folds = _stratified_folds(rows.y, seed)
-    parts = [rows.without(fold) for fold in folds]
-    # a fold takes defaults away; the rule on their number is that of the whole support
-    defaults_left = max(int(part.y.sum()) for part in parts)
-    adapted = adapt_markets(
-        theta, parts, inner_steps=inner_steps, minimum_defaults=min(minimum_defaults, max(defaults_left, 1))
-    )
+def judge(case: Case) -> Judgement:
+    """Ask every check and let the gravest finding decide."""
+    crossed = cross_fit(case.theta, case.rows, case.seed, case.inner_steps, case.minimum_defaults)
+    findings = [
+        *_number_of_rows(case, crossed),
+        *_cross_fitted_gain(case, crossed),
+        *(_of_conflict(case.rule, c) for c in find_conflicts(case.theta, case.rows, case.columns, case.seed)),
+        *_columns(case),
+        *_directions(case),
+    ]
+    told = [finding for finding in findings if finding is not None]
+    told.sort(key=lambda finding: -ORDER.index(finding.severity))
+    gravest = told[0].severity if told else "note"
+    return Judgement("activate" if gravest == "note" else gravest, told, crossed)
+
+
+def _number_of_rows(case: Case, crossed: CrossFitted | None) -> list[Finding]:
+    if crossed is None:
+        return [Finding("rows", "hold", f"only {len(case.rows.y)} usable rows: nothing can be judged")]
+    if case.n_defaults < case.minimum_defaults:
+        few = f"{case.n_defaults} defaults, fewer than {case.minimum_defaults}"
+        return [Finding("rows", "note", f"{few}: the ranking stays theta's, only the level moved")]
+    return []
+
+
+def _cross_fitted_gain(case: Case, crossed: CrossFitted | None) -> list[Finding]:
+    """Is theta_prime worse than theta on rows that it has not seen? One-sided, by Student's t."""
+    if crossed is None:
+        return []
+    if crossed.diverged:
+        return [Finding("gain", "refuse", "the inner loop diverged on this support: its steps are too long")]
+    gains = crossed.gains()
+    mean, reach = mean_and_reach(gains)
+    said = f"cross-fitted gain {mean:.4f} log loss an account, 90 % interval {mean - reach:.4f} to {mean + reach:.4f}"
+    error = float(gains.std(ddof=1)) / np.sqrt(len(gains))
+    worse = float(student_t.cdf(mean / error, len(gains) - 1)) if error > 0 else 1.0
+    severity = _severity(case.rule, worse) if mean < 0 else "note"
+    if severity != "note":
+        text = f"theta_prime is worse than theta on rows it has not seen: {said}"
+        return [Finding("gain", severity, text, None, worse)]
+    return [Finding("gain", "note", f"nothing says that theta_prime is worse than theta: {said}", None, worse)]
+
+
+def _of_conflict(rule: GuardRule, conflict: Conflict) -> Finding | None:
+    severity = _severity(rule, conflict.p_value)
+    if severity == "note":
+        return None
+    text = f"{conflict.text} (p = {conflict.p_value:.3f} in an honest market)"
+    return Finding(conflict.check, severity, text, conflict.column, conflict.p_value)
+
+
+def _severity(rule: GuardRule, p_value: float) -> Severity:
+    if p_value < rule.refuse_below:
+        return "refuse"
+    return "hold" if p_value < rule.hold_below else "note"
+
+
+def _columns(case: Case) -> list[Finding]:
+    strange = case.theta.profiles.strange_columns(case.theta.encoder, case.columns)
+    return [Finding("profile", "hold" if s.is_grave else "note", s.text, s.column) for s in strange]
+
+
+def _directions(case: Case) -> list[Finding]:
+    """Does theta_prime move risk the other way than the schema declares? theta's own contradiction is only noted."""
+    found = []
+    at_rest = case.theta.learner().at_rest(case.theta.params)
+    for column in case.theta.encoder.columns:
+        if column.direction is None or column.kind != "numeric" or not len(case.rows.y):
+            continue
+        sign = 1.0 if column.direction == "increases" else -1.0
+        rest, moved = (sign * _rise(case, weights, column.name) for weights in (at_rest, case.adapted.theta_prime))
+        if moved < -WRONG_WAY:
+            severity: Severity = "hold" if rest >= -WRONG_WAY else "note"
+            whose = "theta_prime" if rest >= -WRONG_WAY else "theta itself"
+            declared = f"column '{column.name}': risk {column.direction} with it by the schema"
+            text = f"{declared}, {whose} has it the other way"
+            found.append(Finding("direction", severity, text, column.name))
+    return found
+
+
+def _rise(case: Case, weights: Mapping[str, Any], name: str) -> float:
+    """Mean change of logit between a column's typical low and high value, over the support's rows."""
+    theta, n_rows = case.theta, len(case.rows.y)
+    low, high = theta.profiles.typical_range(theta.encoder, name)
     learner = theta.learner()
-    rest = market_logits(learner, learner.at_rest(theta.params), rows.x)
-    rest += _prior_level(theta.level_prior, rows) + rows.correction
-    moved = np.empty(len(rows.y))
-    for fold, part, result in zip(folds, parts, adapted, strict=True):
-        moved[fold] = market_logits(learner, result.theta_prime, rows.x[fold]) + result.level + part.correction
-    return _row_losses(rest, rows.y), _row_losses(moved, rows.y), any(result.diverged for result in adapted)
-
-
-def _prior_level(prior: LevelPrior, rows: MarketRows) -> float:
-    declared = rows.declared
-    return (prior.given_base_rate(declared.value) if declared else prior).mean
-
-
-def _stratified_folds(y: FloatArray, seed: int) -> list[NDArray[np.int64]]:
-    rng = np.random.default_rng(seed)
-    order = np.concatenate([rng.permutation(np.flatnonzero(y == label)) for label in (1.0, 0.0)])
-    return [np.sort(order[start::N_FOLDS]) for start in range(N_FOLDS)]
-
-
-def _row_losses(logits: FloatArray, y: FloatArray) -> FloatArray:
-    losses: FloatArray = np.logaddexp(0.0, logits) - y * logits
-    return losses
+    ends = [theta.encoder.encode({**case.columns, name: [end] * n_rows}) for end in (low, high)]
+    first, last = (market_logits(learner, dict(weights), x) for x in ends)
+    return float((last - first).mean())

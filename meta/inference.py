@@ -18,25 +18,20 @@ ROWS_AT_ONCE = 512  # bounds memory only: results do not depend on it
 
 @dataclass(frozen=True)
 class EnsembleForward:
-    """``meta.nets.Ensemble`` plus the level of a theta_prime, for serving.
+    """``meta.nets.Ensemble`` for serving.
 
-    Shapes:  r (n_members, n_features); s0, b0 (n_members, width) ...; head_w (n_members, sum of widths); level (1,).
+    Shapes:  r (n_members, n_features); s0, b0 (n_members, width) ...; head_w (n_members, sum of widths).
     """
 
     weights: Weights
     n_layers: int
 
     def logits(self, x: NDArray[np.float32]) -> FloatArray:
-        """Score encoded rows (n_rows, n_features) to logits of default (n_rows,)."""
+        """Score encoded rows (n_rows, n_features) to the network's logits of default (n_rows,)."""
         out = np.empty(len(x))
         for start in range(0, len(x), ROWS_AT_ONCE):
             out[start : start + ROWS_AT_ONCE] = self._piece_logits(x[start : start + ROWS_AT_ONCE])
         return out
-
-    def pd(self, x: NDArray[np.float32]) -> FloatArray:
-        """Score encoded rows to probabilities of default (n_rows,)."""
-        pd: FloatArray = np.exp(-np.logaddexp(0.0, -self.logits(x)))
-        return pd
 
     def _piece_logits(self, x: NDArray[np.float32]) -> FloatArray:
         w = self.weights
@@ -47,7 +42,7 @@ class EnsembleForward:
             hidden = np.maximum(mixed * w[f"s{layer}"] + w[f"b{layer}"], 0.0)
             layers.append(hidden)
         members = (np.concatenate(layers, axis=2) * w["head_w"]).sum(axis=2, dtype=np.float64) + w["head_b"]
-        return _logit_of_mean(members) + float(w["level"][0])
+        return _logit_of_mean(members)
 
 
 def _logit_of_mean(members: FloatArray) -> FloatArray:

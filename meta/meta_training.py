@@ -7,7 +7,7 @@ market with those settings.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from meta.checkpoint import sha256
+from meta.distillation import softened_labels
+from meta.effects import EffectsPrior
 from meta.episodes import Design, EpisodeSampler
 from meta.errors import InvalidRecipe
 from meta.learners import Learner
+from meta.learners.map_bayes import EFFECTS
 from meta.learners.protocol import OuterGradient, compiled
 from meta.level import LevelPrior, fit_level, logit
 from meta.losses import binary_cross_entropy
@@ -53,6 +56,7 @@ class TrainingSettings:
     pooled_lr: float = 0.015
     batch_size: int = 512
     dropout: float = 0.2
+    teacher_share: float = 0.5
     outer_steps: int = 60
     outer_lr: float = 1e-3
     meta_batch: int = 8
@@ -94,6 +98,7 @@ class MetaTraining:
         self.network = settings.learner.network(table.encoder.n_features)
         self.learner: Learner = settings.learner.build(table.encoder.n_features)
         self.folds = assign_folds(table, settings.n_folds, settings.seed)
+        self.effects = EffectsPrior.uninformed(table.encoder, table.x)
         self.plans = (settings.pooled_schedule, settings.episodes_schedule)
 
     def run(
@@ -114,7 +119,7 @@ class MetaTraining:
         final = [plan.ending_at(round(np.mean([s[i] for _, s in fitted]))) for i, plan in enumerate(self.plans)]
         for kind, plan, last in zip(KINDS, self.plans, final, strict=True):
             ledger.skip(kind, plan.n_steps - last.n_steps)
-        params, _ = self._learn(stages, "all markets", everyone, (), final)
+        params, _ = self._learn(stages, "all markets", everyone, (), final, lessons)
         report = self._report(lessons, final)
         return self._theta(params, lessons), report
 
@@ -125,11 +130,12 @@ class MetaTraining:
         mature: Sequence[str],
         held_out: Sequence[str],
         schedules: Sequence[Schedule],
+        lessons: Lessons | None = None,
     ) -> tuple[Params, tuple[int, int]]:
         """Learn a theta on ``mature`` markets; returns it with the best step of each stage."""
         pooled, pooled_step = self._pooled_stage(stages, name, mature, held_out, schedules[0])
         logits = self.logits_at_rest(pooled)
-        start = self.learner.start_from(pooled)
+        start = self._first_theta(pooled, lessons).params
         sampler = self._sampler(mature, logits)
         validate = self._episode_validation(held_out, logits) if held_out else None
         params, episode_step = stages.run(
@@ -149,14 +155,36 @@ class MetaTraining:
         """
         rows = self.table.rows_of(mature)
         at_rest = self.learner.at_rest(theta)
-        by = fit_level(self.logits_at_rest(at_rest)[rows], self.table.y[rows], mean=0.0, sd=10.0)
+        by = fit_level(self.logits_at_rest(self._network_part(at_rest))[rows], self.table.y[rows], mean=0.0, sd=10.0)
         return {name: value + by if value is at_rest["head_b"] else value for name, value in theta.items()}
 
     def _pooled_stage(
         self, stages: StageRunner, name: str, mature: Sequence[str], held_out: Sequence[str], schedule: Schedule
     ) -> tuple[Params, int]:
         rows = self.table.rows_of(mature)
-        x, y = torch.from_numpy(self.table.x[rows]), torch.from_numpy(self.table.y[rows]).float()
+        y = self.table.y[rows]
+        if f"{name}: {KINDS[0]}" not in stages.finished:
+            stages.ledger.announce("the teacher of pooled rows")
+            y = softened_labels(
+                self.table.encoder,
+                self.table.x[rows],
+                y,
+                self.table.market[rows],
+                self.settings.teacher_share,
+                self.settings.seed,
+            )
+        return self._run_pooled_stage(stages, name, rows, torch.from_numpy(y).float(), held_out, schedule)
+
+    def _run_pooled_stage(
+        self,
+        stages: StageRunner,
+        name: str,
+        rows: NDArray[np.bool_],
+        y: torch.Tensor,
+        held_out: Sequence[str],
+        schedule: Schedule,
+    ) -> tuple[Params, int]:
+        x = torch.from_numpy(self.table.x[rows])
         owner, absent = (
             torch.from_numpy(a) for a in (self.table.encoder.column_of_slot, self.table.encoder.absence_slots)
         )
@@ -230,12 +258,12 @@ class MetaTraining:
 
     def _lessons(self, ledger: Ledger, fold_params: Sequence[Params]) -> Lessons:
         ledger.announce("leave-markets-out table")
-        folds = []
+        folds, every_fold = [], []
         for names, params in zip(self.folds, fold_params, strict=True):
             params = {n: v.cpu() for n, v in params.items()}
-            logits = self.logits_at_rest(self.learner.at_rest(params))
-            folds.append(FoldMarkets(self._theta_of(params, LevelPrior()), self.table.markets(names, logits)))
-        return learn_from_folds(folds, self.settings.seed)
+            every_fold.append(self.logits_at_rest(self._network_part(self.learner.at_rest(params))))
+            folds.append(FoldMarkets(self._theta_of(params), self.table.markets(names, every_fold[-1])))
+        return learn_from_folds(folds, _disagreement(every_fold), self.settings.seed)
 
     def logits_at_rest(self, weights: Params) -> NDArray[np.float64]:
         """Logits of every source row under network weights, (n_rows,)."""
@@ -245,19 +273,26 @@ class MetaTraining:
         return found
 
     def _theta(self, params: Params, lessons: Lessons) -> Theta:
-        theta = self._theta_of({n: v.cpu() for n, v in params.items()}, lessons.level_prior)
-        return Theta(
-            theta.schema_sha256,
-            theta.settings,
-            theta.encoder,
-            theta.params,
-            lessons.level_prior,
-            lessons.strength,
-            self._reference_rows(),
-        )
+        theta = self._theta_of({n: v.cpu() for n, v in params.items()})
+        theta = theta.informed_by(lessons.level_prior, lessons.effects)
+        return replace(theta, strength=lessons.strength, reference_row_ids=self._reference_rows())
 
-    def _theta_of(self, params: Params, prior: LevelPrior) -> Theta:
-        return Theta(self.schema_sha256, self.settings.learner, self.table.encoder, params, prior, Strength((), ()))
+    def _first_theta(self, weights: Params, lessons: Lessons | None) -> Theta:
+        """Start the episodes from pooled weights, with what the folds taught of markets once they have."""
+        theta = self._theta_of(self.learner.start_from(weights))
+        effects = theta.effects if lessons is None else lessons.effects
+        return theta.informed_by(LevelPrior(), effects)
+
+    def _theta_of(self, params: Params) -> Theta:
+        """A theta that knows nothing yet of how markets differ."""
+        table = self.table
+        prior, strength = LevelPrior(), Strength((), ())
+        settings = self.settings.learner
+        return Theta(self.schema_sha256, settings, table.encoder, params, prior, self.effects, strength, table.profiles)
+
+    @staticmethod
+    def _network_part(at_rest: Params) -> Params:
+        return {name: value for name, value in at_rest.items() if name not in EFFECTS}
 
     def _reference_rows(self, at_most: int = 400) -> tuple[int, ...]:
         """Ids of goods, spread evenly over markets, that can complete a support of defaulters alone."""
@@ -283,3 +318,15 @@ class MetaTraining:
             "outer_steps": final[1].n_steps,
             **lessons.report,
         }
+
+
+def _disagreement(logits: Sequence[NDArray[np.float64]]) -> float:
+    """How far thetas of different source markets are apart on a row, in logits, their levels aside.
+
+    Each was learned on all markets but a fold's: the jackknife's estimate of how exactly a theta of all is known.
+    Source:  Efron & Stein 1981, Annals of Statistics 9(3).
+    """
+    every = np.stack(logits)
+    every = every - every.mean(axis=1, keepdims=True)
+    n_folds = len(every)
+    return float(np.sqrt(every.var(axis=0, ddof=1).mean() * (n_folds - 1) ** 2 / n_folds))

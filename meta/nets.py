@@ -20,6 +20,11 @@ from meta.types import Params
 class Network(Protocol):
     """What learners need of an architecture."""
 
+    @property
+    def n_inputs(self) -> int:
+        """Width of the rows that come in."""
+        ...
+
     def init(self, generator: torch.Generator) -> Params:
         """Draw starting weights."""
         ...

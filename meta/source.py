@@ -8,6 +8,7 @@ import numpy as np
 import pandas
 from numpy.typing import NDArray
 
+from meta.columns import ColumnProfiles, fit_profiles
 from meta.episodes import Market
 from meta.errors import InvalidEpisode
 from meta.features import Encoder, fit_encoder
@@ -28,10 +29,11 @@ class SourceTable:
     y: NDArray[np.float64]
     market: NDArray[np.str_]
     row_id: NDArray[np.int64]
+    profiles: ColumnProfiles
 
     @classmethod
     def from_frame(cls, columns: Sequence[Column], source: pandas.DataFrame) -> "SourceTable":
-        """Fit the encoder and encode ``source``: columns row_id, market, defaulted and one per feature.
+        """Fit encoder and profiles and encode ``source``: columns row_id, market, defaulted and one per feature.
 
         Raises:  InvalidEpisode: the rows cannot teach (one class only, or too few markets).
         """
@@ -40,7 +42,8 @@ class SourceTable:
             raise InvalidEpisode("source rows must hold both defaulters and goods")
         encoder = fit_encoder(columns, source)
         x = encoder.encode({c.name: column_values(c, source[c.name]) for c in columns})
-        return cls(encoder, x, y, source["market"].to_numpy(dtype=str), source["row_id"].to_numpy(dtype=np.int64))
+        market, row_id = source["market"].to_numpy(dtype=str), source["row_id"].to_numpy(dtype=np.int64)
+        return cls(encoder, x, y, market, row_id, fit_profiles(encoder, source, seed=0))
 
     def rows_of(self, names: Sequence[str]) -> NDArray[np.bool_]:
         return np.isin(self.market, list(names))

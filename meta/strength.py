@@ -14,6 +14,8 @@ from torch import Tensor
 from meta.types import Params
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+HARM = 0.002  # log loss a row
+MAX_HARMED = 0.05  # share of held-out markets
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,15 @@ def shrink(at_rest: Params, adapted: Params, shares: Tensor) -> Params:
 def learn_strength(losses: Mapping[int, Sequence[NDArray[np.float64]]]) -> Strength:
     """Choose the shares: ``losses[n_defaults]`` lists, per held-out market, its mean loss at each of SHARES.
 
-    The best mean wins, if it beats no move at all by more than its own standard error over markets; shares never fall
-    as defaults grow, since more evidence cannot deserve less trust.
+    The best mean wins among the shares that harm few markets: at most MAX_HARMED of them are left worse off than with
+    no move at all by more than HARM. Shares never fall as defaults grow: more evidence cannot deserve less trust.
     """
     counts = sorted(losses)
     chosen: list[float] = []
     for n_defaults in counts:
         table = np.stack(losses[n_defaults])
         gain = table[:, :1] - table
-        error = gain.std(axis=0, ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.full(len(SHARES), np.inf)
-        worth = np.where(gain.mean(axis=0) > error, gain.mean(axis=0), 0.0)
+        harmless = (gain < -HARM).mean(axis=0) <= MAX_HARMED
+        worth = np.where(harmless, gain.mean(axis=0), -np.inf)
         chosen.append(max(SHARES[int(worth.argmax())], chosen[-1] if chosen else 0.0))
     return Strength(tuple(float(n) for n in counts), tuple(chosen))

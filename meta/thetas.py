@@ -1,23 +1,28 @@
-"""theta as one value: encoder, learner, weights, level prior and strength; and how it is stored."""
+"""theta as one value: encoder, learner, weights, what is known of markets beforehand; and how it is stored."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from meta.checkpoint import pack, sha256, unpack, unpack_arrays
+from meta.checkpoint import pack, sha256, unpack
+from meta.columns import ColumnProfiles
+from meta.effects import EffectsPrior
 from meta.errors import CorruptArtifact
 from meta.features import Encoder
-from meta.inference import EnsembleForward
 from meta.learners import Learner, build_learner
 from meta.level import LevelPrior
 from meta.losses import binary_cross_entropy
 from meta.nets import Ensemble
+from meta.posterior import Posterior
 from meta.strength import Strength
 from meta.types import Column, Params
+
+EFFECT_ARRAYS = ("slots", "center", "slope_sd")
+EFFECT_NUMBERS = ("scale_sd", "logit_center", "theta_sd")
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,9 @@ class LearnerSettings:
 class Theta:
     """What mature markets taught: everything a new market needs, and nothing about any single account.
 
-    params: the learner's theta; reference_row_ids: source rows that may complete a support of defaulters alone.
+    params: the learner's theta; level_prior, effects: how markets differ; strength: how much of a move to keep;
+    profiles: what each column looks like in source markets; reference_row_ids: source rows that may complete a support
+    of defaulters alone.
     """
 
     schema_sha256: str
@@ -53,15 +60,34 @@ class Theta:
     encoder: Encoder
     params: Params
     level_prior: LevelPrior
+    effects: EffectsPrior
     strength: Strength
+    profiles: ColumnProfiles
     reference_row_ids: tuple[int, ...] = ()
 
     def learner(self, inner_steps: int | None = None) -> Learner:
         return self.settings.build(self.encoder.n_features, inner_steps)
 
+    def informed_by(self, level_prior: LevelPrior, effects: EffectsPrior) -> "Theta":
+        """Take in what held-out markets taught about how markets differ."""
+        slots = torch.from_numpy(effects.slots)
+        empty = torch.zeros(self.encoder.n_features, dtype=torch.float64)
+        prior = {
+            "center": empty.index_copy(0, slots, torch.from_numpy(effects.center)),
+            "slope_sd": empty.index_copy(0, slots, torch.from_numpy(effects.slope_sd)),
+            "logit_center": torch.tensor([effects.logit_center]),
+            "scale_sd": torch.tensor([effects.scale_sd]),
+        }
+        params = self.learner().informed_by(self.params, prior)
+        return replace(self, params=params, level_prior=level_prior, effects=effects)
+
     def at_rest(self) -> Params:
         """Give the theta_prime that has seen nothing: theta's own weights, the level most likely beforehand."""
         return with_level(self.learner().at_rest(self.params), self.level_prior.mean)
+
+    def posterior_at_rest(self) -> Posterior:
+        """What is known of a market before it has posted anything."""
+        return Posterior.before_rows(self.effects, self.level_prior.sd)
 
     def pack(self) -> bytes:
         """Serialise; equal thetas give equal bytes. Raises CorruptArtifact if a weight is not finite."""
@@ -74,6 +100,8 @@ class Theta:
             "encoder.scale": torch.from_numpy(encoder.scale),
             "reference_row_ids": torch.tensor(self.reference_row_ids, dtype=torch.int64),
         }
+        tensors |= {f"effects.{n}": torch.from_numpy(getattr(self.effects, n)) for n in EFFECT_ARRAYS}
+        tensors |= {f"profiles.{n}": torch.from_numpy(v) for n, v in self.profiles.arrays().items()}
         return pack(tensors, self._metadata())
 
     def _metadata(self) -> dict[str, Any]:
@@ -85,6 +113,8 @@ class Theta:
             "categories": self.encoder.categories,
             "level_prior": asdict(self.level_prior),
             "strength": asdict(self.strength),
+            "effects": {name: getattr(self.effects, name) for name in EFFECT_NUMBERS},
+            "typical": self.profiles.typical,
         }
 
     @classmethod
@@ -94,55 +124,29 @@ class Theta:
         Raises:  CorruptArtifact: a byte has changed, the content is no theta, or it belongs to another schema.
         """
         tensors, metadata = unpack(content, expected_sha256)
-        _require_kind(metadata, "theta")
+        require_kind(metadata, "theta")
         if metadata["schema_sha256"] != schema_sha256:
             raise CorruptArtifact(f"theta was learned on schema {metadata['schema_sha256']}, not on {schema_sha256}")
         settings = metadata["settings"] | {"widths": tuple(metadata["settings"]["widths"])}
         strength = {name: tuple(values) for name, values in metadata["strength"].items()}
+        arrays = {n: t.numpy() for n, t in tensors.items()}
         return cls(
             schema_sha256=schema_sha256,
             settings=LearnerSettings(**settings),
-            encoder=_encoder_from({n: t.numpy() for n, t in tensors.items()}, metadata),
+            encoder=_encoder_from(arrays, metadata),
             params={n.removeprefix("params."): t for n, t in tensors.items() if n.startswith("params.")},
             level_prior=LevelPrior(**metadata["level_prior"]),
+            effects=_effects_from(arrays, metadata["effects"]),
             strength=Strength(**strength),
+            profiles=ColumnProfiles.from_arrays(_under("profiles.", arrays), metadata["typical"]),
             reference_row_ids=tuple(tensors["reference_row_ids"].tolist()),
         )
 
 
-@dataclass(frozen=True)
-class ServedModel:
-    """A theta's encoder and a theta_prime's weights, ready to score without torch."""
-
-    encoder: Encoder
-    forward: EnsembleForward
-
-    def pd(self, columns: Mapping[str, Any]) -> NDArray[np.float64]:
-        """Probabilities of default, one a row; the same bits alone and in any batch."""
-        return self.forward.pd(self.encoder.encode(columns))
-
-
-def pack_theta_prime(theta_prime: Params, theta_sha256: str) -> bytes:
-    """Serialise one market's weights, bound to the theta they came from."""
-    return pack(theta_prime, {"kind": "theta_prime", "theta_sha256": theta_sha256})
-
-
-def serve(theta: Theta, theta_sha256: str, theta_prime: tuple[bytes, str] | None) -> ServedModel:
-    """Prepare scoring with (content, sha256) of a theta_prime, or with theta at rest.
-
-    Raises:  CorruptArtifact: a byte has changed, or the weights came from another theta or network.
-    """
-    at_rest = theta.at_rest()
-    if theta_prime is None:
-        weights = {name: value.numpy() for name, value in at_rest.items()}
-    else:
-        weights, metadata = unpack_arrays(*theta_prime)
-        _require_kind(metadata, "theta_prime")
-        if metadata["theta_sha256"] != theta_sha256:
-            raise CorruptArtifact(f"theta_prime came from theta {metadata['theta_sha256']}, not from {theta_sha256}")
-        if {n: v.shape for n, v in weights.items()} != {n: tuple(v.shape) for n, v in at_rest.items()}:
-            raise CorruptArtifact("theta_prime does not have the tensors of its theta's network")
-    return ServedModel(theta.encoder, EnsembleForward(weights, len(theta.settings.widths)))
+def pack_theta_prime(theta_prime: Params, posterior: Posterior, theta_sha256: str) -> bytes:
+    """Serialise one market's weights and what is uncertain about them, bound to the theta they came from."""
+    root = {"posterior.root": torch.from_numpy(posterior.root)}
+    return pack(theta_prime | root, {"kind": "theta_prime", "theta_sha256": theta_sha256})
 
 
 def with_level(weights: Params, level: float) -> Params:
@@ -155,9 +159,19 @@ def theta_sha256(theta: Theta) -> str:
     return sha256(theta.pack())
 
 
-def _require_kind(metadata: Mapping[str, Any], kind: str) -> None:
+def require_kind(metadata: Mapping[str, Any], kind: str) -> None:
+    """Raises CorruptArtifact where an artifact is of another kind."""
     if metadata.get("kind") != kind:
         raise CorruptArtifact(f"expected a {kind}, found {metadata.get('kind')!r}")
+
+
+def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def _effects_from(arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, float]) -> EffectsPrior:
+    slots, center, slope_sd = (arrays[f"effects.{name}"] for name in EFFECT_ARRAYS)
+    return EffectsPrior(slots, center, slope_sd, **numbers)
 
 
 def _encoder_from(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> Encoder:
@@ -165,7 +179,7 @@ def _encoder_from(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any
     for row, n_edges in enumerate(arrays["encoder.n_edges"]):
         edges[row, n_edges:] = np.inf
     columns = [
-        Column(c["name"], c["kind"], tuple(c["categories"]) if c["categories"] is not None else None)
+        Column(c["name"], c["kind"], tuple(c["categories"]) if c["categories"] is not None else None, c["direction"])
         for c in metadata["columns"]
     ]
     categories = tuple(tuple(known) for known in metadata["categories"])

@@ -13,6 +13,7 @@ import torch
 
 from meta.errors import InvalidRecipe, TrainingDiverged
 from meta.learners.protocol import OuterGradient
+from meta.products import quick_products
 from meta.types import Params
 
 GradientAt = Callable[[Params, int], OuterGradient]
@@ -96,6 +97,7 @@ class StepReport:
     validation_loss: float | None
 
 
+@quick_products()
 def train(
     state: TrainerState,
     gradient_at: GradientAt,

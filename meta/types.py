@@ -21,6 +21,7 @@ class Column:
     name: str
     kind: Literal["numeric", "categorical"]
     categories: tuple[str, ...] | None = None
+    direction: Literal["increases", "decreases"] | None = None  # of risk as the value grows, where it is declared
 
 
 @dataclass(frozen=True)

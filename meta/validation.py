@@ -4,17 +4,19 @@ Every source market is held out once: its fold's theta has never seen it.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meta.adaptation import DeclaredRate, MarketRows, adapt_markets, market_logits
+from meta.effects import EffectsPrior, learn_effects_prior
 from meta.episodes import Design, EpisodeSampler, Market, draw_support
+from meta.features import Encoder
 from meta.level import LevelPrior, fit_level, learn_level_prior
 from meta.metrics import auc, log_loss
-from meta.strength import SHARES, Strength, learn_strength
+from meta.strength import HARM, SHARES, Strength, learn_strength
 from meta.thetas import Theta
 
 FloatArray = NDArray[np.float64]
@@ -30,8 +32,8 @@ SUPPORTS: tuple[tuple[Design, int], ...] = (
 )
 STRENGTH_AT = (5, 12, 25, 50)
 MAX_MARKETS = 60
+TRIALS_A_SUPPORT = 120
 MAX_QUERY = 400
-HARM = 0.002  # log loss
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class FoldMarkets:
 @dataclass(frozen=True)
 class Lessons:
     level_prior: LevelPrior
+    effects: EffectsPrior
     strength: Strength
     report: dict[str, Any]
 
@@ -64,19 +67,35 @@ class Trial:
     losses: FloatArray
 
 
-def learn_from_folds(folds: Sequence[FoldMarkets], seed: int) -> Lessons:
-    """Learn level prior, strength and expected gains from the folds' held-out markets."""
+def learn_from_folds(folds: Sequence[FoldMarkets], theta_sd: float, seed: int) -> Lessons:
+    """Learn priors, strength and expected gains from the folds' held-out markets.
+
+    theta_sd: how far thetas of different source markets are apart on one row, in logits.
+    """
     markets = [market for fold in folds for market in fold.markets]
     prior = learn_level_prior([(market.logits, market.y) for market in markets])
-    trials = [trial for fold in folds for trial in _run_trials(fold, prior, seed, len(markets))]
+    effects = learn_effects_prior(folds[0].theta.effects, folds[0].theta.encoder, markets, prior, theta_sd)
+    informed = [replace(fold, theta=fold.theta.informed_by(prior, effects)) for fold in folds]
+    trials = [trial for fold in informed for trial in _run_trials(fold, seed, len(markets))]
     strength = learn_strength(_losses_by_defaults(trials))
     report = {
         "level_prior": asdict(prior),
+        "effects": _effects_report(effects, folds[0].theta.encoder),
         "strength": asdict(strength),
         "leave_markets_out": [_market_row(market) for market in markets],
         "expected_gain": _expected_gain(trials, strength),
     }
-    return Lessons(prior, strength, report)
+    return Lessons(prior, effects, strength, report)
+
+
+def _effects_report(effects: EffectsPrior, encoder: Encoder) -> dict[str, Any]:
+    """How far markets differ, in logits: numeric slopes per robust standard deviation, categories per membership."""
+    names = encoder.column_names
+    owners = [names[j] for j in encoder.column_of_slot[effects.slots]]
+    slopes: dict[str, float] = {}
+    for name, sd in zip(owners, effects.slope_sd, strict=True):
+        slopes[name] = max(slopes.get(name, 0.0), float(sd))
+    return {"scale_sd": effects.scale_sd, "slope_sd": slopes, "theta_sd": effects.theta_sd}
 
 
 def _market_row(market: Market) -> dict[str, Any]:
@@ -90,8 +109,8 @@ def _market_row(market: Market) -> dict[str, Any]:
     }
 
 
-def _run_trials(fold: FoldMarkets, prior: LevelPrior, seed: int, n_markets: int) -> list[Trial]:
-    n_draws = max(1, min(4, round(30 / n_markets)))
+def _run_trials(fold: FoldMarkets, seed: int, n_markets: int) -> list[Trial]:
+    n_draws = int(np.clip(round(TRIALS_A_SUPPORT / n_markets), 2, 8))
     markets = fold.markets[: max(1, MAX_MARKETS * len(fold.markets) // n_markets)]
     trials = []
     for number, support in enumerate(SUPPORTS):
@@ -100,18 +119,17 @@ def _run_trials(fold: FoldMarkets, prior: LevelPrior, seed: int, n_markets: int)
         for start in range(0, len(jobs), 16):
             rngs = [np.random.default_rng([seed, 77, number, draw, place]) for place, (_, draw) in enumerate(jobs)]
             chunk = [m for m, _ in jobs[start : start + 16]]
-            trials += _run_batch(fold.theta, prior, chunk, support, rngs[start : start + 16])
+            trials += _run_batch(fold.theta, chunk, support, rngs[start : start + 16])
     return trials
 
 
 def _run_batch(
     theta: Theta,
-    prior: LevelPrior,
     markets: Sequence[Market],
     support: tuple[Design, int],
     rngs: Sequence[np.random.Generator],
 ) -> list[Trial]:
-    theta = Theta(theta.schema_sha256, theta.settings, theta.encoder, theta.params, prior, theta.strength)
+    prior = theta.level_prior
     drawn = [draw_support(m.y, *support, rng) for m, rng in zip(markets, rngs, strict=True)]
     rows = [_as_rows(m, chosen, support[0]) for m, chosen in zip(markets, drawn, strict=True)]
     adapted = adapt_markets(theta, rows, shares=[1.0] * len(rows))

@@ -1,16 +1,28 @@
 """A market's labelled accounts -> theta_prime with its report and verdict."""
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from app.domain.recipes import AdaptationRecipe
 from app.domain.schema import FeatureSchema
-from app.engine.contract import Adaptation, Artifact, BaseRateBelief, Support
-from meta.adaptation import AdaptedMarket, DeclaredRate, MarketRows, adapt_markets
+from app.engine.contract import Adaptation, Artifact, BaseRateBelief, RowInfluence, Support
+from app.engine.reports import report_of
+from meta.adaptation import DeclaredRate, MarketRows, adapt_markets, posterior_of
 from meta.checkpoint import sha256, unpack_arrays
-from meta.guard import Judgement, judge
+from meta.guard import Case, GuardRule, judge
+from meta.influence import leave_one_out
 from meta.thetas import Theta, pack_theta_prime
+
+
+class PostedRows(NamedTuple):
+    """A support as encoded and as posted, completed with reference goods where it had none of its own."""
+
+    rows: MarketRows
+    columns: Mapping[str, Sequence[Any]]
+    n_completed: int
 
 
 @lru_cache(maxsize=8)
@@ -35,13 +47,46 @@ def adapt(
              InvalidColumns: the columns are not those of the schema.
     """
     loaded = load_theta(theta.weights, theta.sha256, schema.sha256())
-    rows = market_rows(loaded, support, base_rate, reference)
-    n_completed = len(rows.y) - len(support.defaulted)
-    (adapted,) = adapt_markets(loaded, [rows], inner_steps=recipe.inner_steps, minimum_defaults=recipe.minimum_defaults)
-    judgement = judge(loaded, rows, recipe.seed, recipe.inner_steps, recipe.minimum_defaults)
-    weights = pack_theta_prime(adapted.theta_prime, theta.sha256)
-    report = report_of(rows, n_completed, adapted, judgement, base_rate)
-    return Adaptation(Artifact(weights, sha256(weights)), judgement.verdict, list(judgement.reasons), report)
+    posted = posted_rows(loaded, support, base_rate, reference)
+    (adapted,) = adapt_markets(
+        loaded, [posted.rows], inner_steps=recipe.inner_steps, minimum_defaults=recipe.minimum_defaults
+    )
+    rules = [GuardRule(rule.n_defaults, rule.hold_below, rule.refuse_below) for rule in recipe.guard]
+    judgement = judge(
+        Case(
+            loaded,
+            posted.rows,
+            posted.columns,
+            adapted,
+            recipe.seed,
+            recipe.inner_steps,
+            recipe.minimum_defaults,
+            rules,
+        )
+    )
+    posterior = posterior_of(loaded, posted.rows, adapted)
+    weights = pack_theta_prime(adapted.theta_prime, posterior, theta.sha256)
+    report = report_of(posted.rows, posted.n_completed, adapted, posterior, judgement, base_rate)
+    return Adaptation(Artifact(weights, sha256(weights)), judgement.verdict, judgement.reasons, report)
+
+
+def influence(
+    schema: FeatureSchema,
+    theta: Artifact,
+    support: Support,
+    *,
+    base_rate: BaseRateBelief | None,
+    recipe: AdaptationRecipe,
+    reference: Support | None = None,
+) -> list[RowInfluence]:
+    """Say what each row of a support did to the adaptation: adapted with it and without it.
+
+    Raises:  as ``adapt``.
+    """
+    loaded = load_theta(theta.weights, theta.sha256, schema.sha256())
+    posted = posted_rows(loaded, support, base_rate, reference)
+    found = leave_one_out(loaded, posted.rows, len(support.defaulted), recipe.inner_steps, recipe.minimum_defaults)
+    return [RowInfluence(row.level, row.ranking, row.loss) for row in found]
 
 
 def reference_row_ids(theta: Artifact) -> list[int]:
@@ -50,33 +95,15 @@ def reference_row_ids(theta: Artifact) -> list[int]:
     return [int(row_id) for row_id in arrays["reference_row_ids"]]
 
 
-def market_rows(
+def posted_rows(
     theta: Theta, support: Support, base_rate: BaseRateBelief | None, reference: Support | None = None
-) -> MarketRows:
+) -> PostedRows:
     """Encode a support, completed with reference goods (four a defaulter) where it has none of its own."""
-    x = theta.encoder.encode(support.columns)
-    y = np.asarray(support.defaulted, dtype=np.float64)
+    columns: Mapping[str, Sequence[Any]] = support.columns
+    y, n_completed = np.asarray(support.defaulted, dtype=np.float64), 0
     if reference is not None and len(y) and y.all():
-        goods = theta.encoder.encode(reference.columns)[: 4 * len(y)]
-        x, y = np.concatenate([x, goods]), np.concatenate([y, np.zeros(len(goods))])
+        n_completed = min(4 * len(y), len(reference.defaulted))
+        columns = {name: [*values, *reference.columns[name][:n_completed]] for name, values in columns.items()}
+        y = np.concatenate([y, np.zeros(n_completed)])
     declared = DeclaredRate(base_rate.value, base_rate.low, base_rate.high) if base_rate else None
-    return MarketRows(x, y, support.design, declared)
-
-
-def report_of(
-    rows: MarketRows, n_completed: int, adapted: AdaptedMarket, judgement: Judgement, base_rate: BaseRateBelief | None
-) -> dict[str, object]:
-    """What the API says of an adaptation: counts, base rate, what moved, and the cross-fitted losses."""
-    return {
-        "n_support": len(rows.y) - n_completed,
-        "n_defaults": int(rows.y.sum()),
-        "n_reference_goods": n_completed,
-        "design": rows.design,
-        "base_rate": {
-            "declared": vars(base_rate) if base_rate else None,
-            "observed": float(rows.y.mean()) if rows.design == "random" and len(rows.y) else None,
-        },
-        "level": {"shift": adapted.level, "sd": adapted.level_sd, "unit": "logit"},
-        "ranking_share_kept": adapted.share,
-        "cross_fitted": judgement.cross_fitted,
-    }
+    return PostedRows(MarketRows(theta.encoder.encode(columns), y, support.design, declared), columns, n_completed)

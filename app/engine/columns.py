@@ -6,4 +6,4 @@ from meta.types import Column
 
 def columns_of(schema: FeatureSchema) -> tuple[Column, ...]:
     """Name, kind and categories of each feature; units, ranges and privacy stay on this side of the door."""
-    return tuple(Column(f.name, f.kind, f.categories) for f in schema.features)
+    return tuple(Column(f.name, f.kind, f.categories, f.direction_of_risk) for f in schema.features)

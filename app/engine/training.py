@@ -12,6 +12,8 @@ from meta.meta_training import MetaTraining, TrainingSettings
 from meta.source import SourceTable
 from meta.thetas import LearnerSettings
 
+USUAL_STEPS = {"map_bayes": 6}  # Newton steps; others take 3 gradient steps
+
 
 def train_theta(
     schema: FeatureSchema,
@@ -35,14 +37,14 @@ def train_theta(
 
 def settings_of(recipe: ThetaRecipe) -> TrainingSettings:
     """Translate a recipe of the API into settings of ``meta``."""
-    learner = LearnerSettings(
-        recipe.learner, recipe.inner_lr, recipe.inner_steps, recipe.n_members, (recipe.width, recipe.width)
-    )
+    steps = USUAL_STEPS.get(recipe.learner, 3) if recipe.inner_steps is None else recipe.inner_steps
+    learner = LearnerSettings(recipe.learner, recipe.inner_lr, steps, recipe.n_members, (recipe.width, recipe.width))
     return TrainingSettings(
         learner,
         seed=recipe.seed,
         pooled_steps=recipe.pooled_steps,
         pooled_lr=recipe.pooled_lr,
+        teacher_share=recipe.teacher_share,
         outer_steps=recipe.outer_steps,
         outer_lr=recipe.outer_lr,
         meta_batch=recipe.meta_batch,

@@ -55,7 +55,9 @@ Written by `python -m benchmarks.engine`; do not edit. Each row computes the met
 network with ReLU, binary cross-entropy; one thread of one {platform.machine()} core. Rows took turns for
 {timings.n_rounds} rounds in an order drawn anew each time; a ratio is the median over rounds of processor time against
 {REFERENCE.name} in the same round, with its 90 % bootstrap interval. *Thetaprime, trainer* is a whole outer step of the
-project's own trainer and learner objects; peers are timed on the gradient alone.
+project's own trainer and learner objects; peers are timed on the gradient alone. Our trainer lets oneDNN take the
+products where it keeps to float32 (`meta/products.py`); peers run as they come, but for *torch.func, compiled, oneDNN*,
+which has that setting too.
 """
 
 

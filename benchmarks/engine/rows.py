@@ -45,6 +45,7 @@ ROWS: tuple[Row, ...] = (
     Row("TorchOpt, vmap", "peers.with_torchopt", "build_vmap", package="torchopt"),
     Row("torch.func, eager", "peers.with_torch_func", "build_eager"),
     Row("torch.func, compiled", "peers.with_torch_func", "build_compiled"),
+    Row("torch.func, compiled, oneDNN", "peers.with_torch_func", "build_compiled_with_onednn"),
     Row("JAX, jit", "peers.with_jax", package="jax"),
     OURS_EAGER,
     OURS_COMPILED,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from meta.errors import InvalidRecipe
 from meta.learners.anil import Anil
 from meta.learners.maml import Maml
+from meta.learners.map_bayes import MapBayes
 from meta.learners.meta_sgd import MetaSgd
 from meta.learners.protocol import Learner
 from meta.learners.reptile import Reptile
@@ -19,6 +20,7 @@ REGISTRY: dict[str, Build] = {
     "maml": Maml,
     "fomaml": lambda network, loss_fn, inner_lr, inner_steps: Maml(network, loss_fn, inner_lr, inner_steps, True),
     "anil": Anil,
+    "map_bayes": MapBayes,
     "meta_sgd": lambda network, loss_fn, inner_lr, inner_steps: MetaSgd(
         network, loss_fn, inner_lr, inner_steps, by_evidence=True
     ),

@@ -1,6 +1,7 @@
 """What MAML and its relatives share: fast weights by an inner loop, an outer gradient through it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +40,9 @@ class GradientBased(ABC):
 
     def start_from(self, weights: Params) -> Params:
         return weights
+
+    def informed_by(self, theta: Params, prior: Mapping[str, Tensor]) -> Params:
+        return theta
 
     def at_rest(self, theta: Params) -> Params:
         return self.network_part(theta)

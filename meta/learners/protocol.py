@@ -1,6 +1,6 @@
 """The one slot that every few-shot method fits, and the two lines of calculus that the gradient-based ones share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 import torch
@@ -29,6 +29,13 @@ class Learner(Protocol):
 
     def start_from(self, weights: Params) -> Params:
         """Make a theta from network weights that were learned otherwise (on pooled rows, say)."""
+        ...
+
+    def informed_by(self, theta: Params, prior: Mapping[str, Tensor]) -> Params:
+        """Take in how markets differ, learned on source markets; a learner that asks for no prior returns theta.
+
+        prior: center, slope_sd (n_inputs,), logit_center, scale_sd (1,): see ``meta.effects``.
+        """
         ...
 
     def at_rest(self, theta: Params) -> Params:

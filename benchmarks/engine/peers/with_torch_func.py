@@ -9,6 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, relu
 from benchmarks.engine.contestant import Contestant
 from benchmarks.engine.peers.torch_module import tensors
 from benchmarks.engine.task import INNER_LR, INNER_STEPS, Task, Weights
+from meta.products import quick_products
 
 Params = dict[str, Tensor]
 
@@ -46,3 +47,8 @@ def build_eager(task: Task) -> Contestant:
 
 def build_compiled(task: Task) -> Contestant:
     return _contestant(task, torch.compile(torch.func.grad(meta_loss)))
+
+
+def build_compiled_with_onednn(task: Task) -> Contestant:
+    """Under our trainer's setting, which shows how much of our own speed is the setting's."""
+    return _contestant(task, quick_products()(torch.compile(torch.func.grad(meta_loss))))

@@ -1,0 +1,62 @@
+"""What the API says of an adaptation, in plain values."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from scipy.stats import beta
+
+from app.engine.contract import BaseRateBelief
+from meta.adaptation import AdaptedMarket, MarketRows
+from meta.guard import Judgement
+from meta.posterior import REACH, Posterior
+
+EVIDENCE_LEVELS = ((100, "substantial"), (25, "moderate"), (5, "thin"), (0, "level only"))
+
+
+def report_of(
+    rows: MarketRows,
+    n_completed: int,
+    adapted: AdaptedMarket,
+    posterior: Posterior,
+    judgement: Judgement,
+    base_rate: BaseRateBelief | None,
+) -> dict[str, Any]:
+    """Counts, base rate, what moved and how surely, the ladder of cross-fitted losses, and the guard's findings."""
+    n_defaults = int(rows.y.sum())
+    return {
+        "n_support": len(rows.y) - n_completed,
+        "n_defaults": n_defaults,
+        "n_reference_goods": n_completed,
+        "design": rows.design,
+        "evidence": next(level for least, level in EVIDENCE_LEVELS if n_defaults >= least),
+        "base_rate": {
+            "declared": vars(base_rate) if base_rate else None,
+            "observed": _observed(rows) if rows.design == "random" and len(rows.y) else None,
+        },
+        "level": {
+            "shift": adapted.level,
+            "sd": posterior.level_sd,
+            "low": adapted.level - REACH * posterior.level_sd,
+            "high": adapted.level + REACH * posterior.level_sd,
+            "unit": "logit",
+            "interval": 0.9,
+        },
+        "ranking_share_kept": adapted.share,
+        "cross_fitted": judgement.cross_fitted.report() if judgement.cross_fitted else None,
+        "findings": [asdict(finding) for finding in judgement.findings],
+    }
+
+
+def _observed(rows: MarketRows) -> dict[str, Any]:
+    """The default rate of rows drawn at random, with Jeffreys' 90 % interval and the 90 % upper bound.
+
+    Source: Brown, Cai & DasGupta 2001, Statistical Science 16(2); the bound is the most prudent rate of Pluto & Tasche
+    2005, arXiv:cond-mat/0411699, for one grade and independent defaults: no higher rate would show so few defaults in
+    one case of ten.
+    """
+    n, k = len(rows.y), int(rows.y.sum())
+    low = float(beta.ppf(0.05, k + 0.5, n - k + 0.5)) if k > 0 else 0.0
+    high = float(beta.ppf(0.95, k + 0.5, n - k + 0.5)) if k < n else 1.0
+    bound = float(beta.ppf(0.9, k + 1, n - k)) if k < n else 1.0
+    return {"value": float(np.mean(rows.y)), "low": low, "high": high, "interval": 0.9, "upper_bound": bound}

@@ -1,0 +1,79 @@
+"""How sure a market's model is: a normal posterior of its level and effects, from which every PD gets an interval.
+
+Source: Laplace approximation, Tierney & Kadane 1986. Deviations: the network's own weights are held fixed; how exactly
+theta itself is known enters as one spread, ``EffectsPrior.theta_sd``, common to all accounts.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from meta.effects import EffectsPrior
+
+FloatArray = NDArray[np.float64]
+REACH = float(norm.ppf(0.95))  # a 90 % interval
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Covariance of (level, scale, slopes) as root @ root.T, k = 2 + n_slopes.
+
+    Shapes:  root (k, k), float32, lower or upper: only the product matters.
+    """
+
+    prior: EffectsPrior
+    root: NDArray[np.float32]
+
+    @classmethod
+    def before_rows(cls, prior: EffectsPrior, level_sd: float) -> "Posterior":
+        """What is known of a market that has posted nothing: the spread of source markets."""
+        return cls(prior, np.diag(np.concatenate([[level_sd], prior.sds])).astype(np.float32))
+
+    @classmethod
+    def after_rows(
+        cls,
+        prior: EffectsPrior,
+        level_sd: float,
+        network_logits: FloatArray,
+        x: NDArray[np.float32],
+        logits: FloatArray,
+    ) -> "Posterior":
+        """Condition on labelled rows x (n_rows, n_features), at their fitted ``logits`` (n_rows,), selection included.
+
+        network_logits (n_rows,): the network's own, which the scale multiplies.
+        """
+        sds = np.concatenate([[level_sd], prior.sds])
+        white = directions(prior, network_logits, x) * sds
+        pd = 1.0 / (1.0 + np.exp(-logits))
+        precision = (white.T * (pd * (1.0 - pd))) @ white + np.eye(len(sds))
+        # precision = L L^T, so its inverse is (L^-1)^T (L^-1)
+        inverse = np.linalg.inv(np.linalg.cholesky(precision))
+        return cls(prior, (sds[:, None] * inverse.T).astype(np.float32))
+
+    @property
+    def level_sd(self) -> float:
+        """Posterior standard deviation of the level, in logits."""
+        return float(np.linalg.norm(self.root[0].astype(np.float64)))
+
+    def logit_sd(self, network_logits: FloatArray, x: NDArray[np.float32]) -> FloatArray:
+        """Standard deviation (n_rows,) of each row's logit; each row's has the same bits alone and in any batch."""
+        along = directions(self.prior, network_logits, x)[:, None, :]
+        spread = np.matmul(along, self.root.astype(np.float64))[:, 0, :]
+        total: FloatArray = np.sqrt((spread**2).sum(axis=1) + self.prior.theta_sd**2)
+        return total
+
+    def mean_pd_sd(self, network_logits: FloatArray, x: NDArray[np.float32], logits: FloatArray) -> float:
+        """Standard deviation of the logit of the mean PD over rows; what accounts do not share cancels out."""
+        pd = 1.0 / (1.0 + np.exp(-logits))
+        weight = pd * (1.0 - pd)
+        along = (directions(self.prior, network_logits, x) * (weight / weight.sum())[:, None]).sum(axis=0)
+        slope = float(weight.mean() / (pd.mean() * (1.0 - pd.mean())))
+        return slope * math.sqrt(float(((along @ self.root.astype(np.float64)) ** 2).sum()))
+
+
+def directions(prior: EffectsPrior, network_logits: FloatArray, x: NDArray[np.float32]) -> FloatArray:
+    """What one unit of level and of each effect adds to a row's logit, (n_rows, 2 + n_slopes)."""
+    return np.concatenate([np.ones((len(x), 1)), prior.directions(network_logits, x)], axis=1)
