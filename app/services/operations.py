@@ -50,10 +50,13 @@ def _basis(state: MarketState) -> Literal["theta_prime", "theta"] | None:
 
 
 def _gain(cross_fitted: dict[str, Any] | None) -> CrossFittedGain | None:
-    """Read the report's comparison; supports too small to be split have none."""
+    """Read the report's comparison; supports too small to be split have none.
+
+    Versions never change, and those from before the ladder have their one gain beside the losses.
+    """
     if not cross_fitted:
         return None
-    gain = cross_fitted["gain"]
+    gain = cross_fitted["theta_prime"].get("gain") or cross_fitted["gain"]
     return CrossFittedGain(
         theta_log_loss=cross_fitted["theta"]["log_loss"],
         theta_prime_log_loss=cross_fitted["theta_prime"]["log_loss"],
