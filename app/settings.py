@@ -22,7 +22,7 @@ class Settings(BaseSettings):
     max_rows: Annotated[int, Field(ge=1)] = Field(50_000, description="of one request, source data apart")
     max_json_depth: Annotated[int, Field(ge=4, le=200)] = MAX_JSON_DEPTH
     max_influence_samples: Annotated[int, Field(ge=1)] = Field(
-        2_000, description="most samples of a version whose influence is computed, one adaptation a sample"
+        500, description="most samples of a version whose influence is computed; time grows with the square"
     )
     n_predictors: Annotated[int, Field(ge=1)] = Field(256, description="versions kept in memory for scoring")
     watch_every_s: Annotated[float, Field(gt=0, le=1)] = Field(

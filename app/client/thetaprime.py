@@ -35,7 +35,7 @@ from app.domain.thetas import Theta
 
 UPLOAD_PATIENCE_S = 1800.0  # millions of rows are checked and stored before the answer
 SCORES_PATIENCE_S = 120.0  # tens of thousands of rows, each with reasons
-INFLUENCE_PATIENCE_S = 300.0  # thousands of adaptations
+INFLUENCE_PATIENCE_S = 300.0  # hundreds of adaptations
 OnTheta = Callable[[Theta], None]
 
 
