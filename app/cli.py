@@ -173,6 +173,7 @@ def score(
     product: ProductOption,
     market: MarketOption,
     output: Annotated[Path, typer.Option(help="where scores are written: .csv or .parquet")],
+    reasons: Annotated[bool, typer.Option("--reasons", help="with reasons: about a millisecond a row more")] = False,
     url: Url = URL,
 ) -> None:
     """Score a file of accounts into another file, a row a row; a column `account` is carried along."""
@@ -181,7 +182,26 @@ def score(
     from app.screen import Screen
 
     with ThetaprimeClient(url) as client:
-        tables.score(client, Screen(), product, market, file, output)
+        tables.score(client, Screen(), product, market, file, output, reasons=reasons)
+
+
+@app.command()
+def card(
+    product: ProductOption,
+    version: Annotated[int, typer.Option(min=1, help="of the market's theta_prime, or of theta without --market")],
+    market: Annotated[str | None, typer.Option("--market", help="slug of the market; none: a theta's card")] = None,
+    url: Url = URL,
+) -> None:
+    """Print the model card of a theta or a theta_prime as JSON: what a committee has to know of it."""
+    from app.client import ThetaprimeClient
+
+    with ThetaprimeClient(url) as client:
+        found = (
+            client.get_theta_card(product, version)
+            if market is None
+            else client.get_theta_prime_card(product, market, version)
+        )
+    typer.echo(found.model_dump_json(indent=2))
 
 
 @app.command()

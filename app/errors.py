@@ -204,6 +204,13 @@ class NoSamples(Problem):
     status, code, title = 409, "no_samples", "No samples"
 
 
+class TooManySamples(Problem):
+    """The version was adapted on more samples than influence is computed for, one adaptation a sample. Nothing can
+    be done about the version; operators may raise `THETAPRIME_MAX_INFLUENCE_SAMPLES`."""
+
+    status, code, title = 409, "too_many_samples", "Too many samples"
+
+
 class RefusedVersion(Problem):
     """This version was refused by its guard; it is kept for the record and cannot be activated."""
 

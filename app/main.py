@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 
 from app.api import (
     accounts,
+    cards,
     health,
     markets,
     ops,
@@ -35,7 +36,7 @@ market's first labelled accounts turn it into that market's own model, **theta_p
 soon as it is active. A PD is a probability of default, a share from 0 to 1; points are safer as they grow.
 """
 
-ROUTERS = (products, thetas, markets, samples, outcomes, theta_primes, accounts, scores, ops)
+ROUTERS = (products, thetas, markets, samples, outcomes, theta_primes, cards, accounts, scores, ops)
 
 
 def load_engine() -> Engine:

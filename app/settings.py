@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     max_upload_bytes: Annotated[int, Field(ge=1024)] = Field(MAX_UPLOAD_BYTES, description="of source data")
     max_rows: Annotated[int, Field(ge=1)] = Field(50_000, description="of one request, source data apart")
     max_json_depth: Annotated[int, Field(ge=4, le=200)] = MAX_JSON_DEPTH
+    max_influence_samples: Annotated[int, Field(ge=1)] = Field(
+        500, description="most samples of a version whose influence is computed; time grows with the square"
+    )
     n_predictors: Annotated[int, Field(ge=1)] = Field(256, description="versions kept in memory for scoring")
     watch_every_s: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="seconds between looks for newly active versions, should a notice of one be missed"

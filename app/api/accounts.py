@@ -44,8 +44,9 @@ def get_account(
 def score_account(
     product: ProductSlug, market: MarketSlug, account: AccountPath, counter: TheCounter, response: Response
 ) -> Score:
-    """Score a stored account by the version that serves its market: the PD is a share from 0 to 1, points are on the
-    product's scale, more is safer. The score is in the ledger before it is answered."""
+    """Score a stored account by the version that serves its market: the PD is a share from 0 to 1 with its 90 %
+    interval, points are on the product's scale, more is safer, and at most four reasons say what makes the account
+    riskier than the reference account. The score is in the ledger before it is answered."""
     response.headers["Cache-Control"] = "no-store"
     with counter.database.writing() as tx:
         score = scoring.score_account(tx, counter.predictors, product, market, account)

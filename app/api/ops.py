@@ -34,8 +34,9 @@ def list_market_status(
     after: AfterName = None,
     limit: Limit = 50,
 ) -> Page[MarketStatus] | Response:
-    """See what scores in each market, since when, on how many labelled accounts, and what theta_prime gains there over
-    theta: log loss in nats an account, on accounts held out of the adaptation.
+    """See what scores in each market, since when, on how many labelled accounts, what the newest theta_prime rests on,
+    its verdict with the first reason, and what it gains over theta: log loss in nats an account, on accounts held out
+    of the adaptation.
 
     Choose `image/svg+xml` as the media type of the response for a picture of the gains, in place of the table.
     """

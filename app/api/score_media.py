@@ -11,7 +11,7 @@ import pyarrow.parquet
 from pydantic import Field, create_model
 from pydantic_core import to_json
 
-from app.domain.scores import Score
+from app.domain.scores import Score, reasons_as_text
 from app.services.scoring import ScoredRows
 
 JSON, CSV = "application/json", "text/csv"
@@ -26,11 +26,14 @@ _ARROW_SCHEMA = pyarrow.schema(
         "pd": pyarrow.float64(),
         "pd_low": pyarrow.float64(),
         "pd_high": pyarrow.float64(),
-        "reasons": pyarrow.list_(pyarrow.struct({"feature": pyarrow.string(), "points": pyarrow.float64()})),
+        "reasons": pyarrow.list_(
+            pyarrow.struct({"code": pyarrow.string(), "feature": pyarrow.string(), "points": pyarrow.float64()})
+        ),
         "points": pyarrow.float64(),
         "basis": pyarrow.string(),
         "theta_version": pyarrow.int64(),
         "theta_prime_version": pyarrow.int64(),
+        "n_defaults": pyarrow.int64(),
         "unseen": pyarrow.list_(pyarrow.string()),
         "scored_at": pyarrow.timestamp("us", tz="UTC"),
     }
@@ -62,6 +65,7 @@ def _write_csv(columns: dict[str, list[Any]]) -> bytes:
     writer = csv.writer(text)
     writer.writerow(columns)
     flat = columns | {
+        "reasons": [reasons_as_text(reasons) for reasons in columns["reasons"]],
         "unseen": [" ".join(names) for names in columns["unseen"]],
         "scored_at": [moment.isoformat() for moment in columns["scored_at"]],
     }
@@ -70,7 +74,13 @@ def _write_csv(columns: dict[str, list[Any]]) -> bytes:
 
 
 def _write_arrow(columns: dict[str, list[Any]], media_type: str) -> bytes:
-    table = pyarrow.table(columns | {"id": [str(score_id) for score_id in columns["id"]]}, schema=_ARROW_SCHEMA)
+    plain = columns | {
+        "id": [str(score_id) for score_id in columns["id"]],
+        "reasons": [
+            None if reasons is None else [reason.model_dump() for reason in reasons] for reasons in columns["reasons"]
+        ],
+    }
+    table = pyarrow.table(plain, schema=_ARROW_SCHEMA)
     sink = io.BytesIO()
     if media_type == PARQUET:
         pyarrow.parquet.write_table(table, sink)

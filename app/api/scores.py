@@ -1,11 +1,11 @@
-"""Scores: POST a batch, GET the record, GET a replay."""
+"""Scores: POST a batch, GET the record, a replay, an explanation."""
 
 import io
 from functools import partial
 from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from app.api import examples
 from app.api.counter import Answer, Counter, TheCounter, WithKey
@@ -15,8 +15,8 @@ from app.api.score_media import ARROW, CSV, JSON, PARQUET, ScoreColumns, write_s
 from app.api.strict_json import StrictRoute, require_media_type
 from app.api.uploads import FORMATS
 from app.domain.schema import FeatureSchema
-from app.domain.scores import RecordedScore, Replay, ScoreList
-from app.services import scoring
+from app.domain.scores import RecordedScore, Replay, ScoreExplanation, ScoreList
+from app.services import recorded_scores, scoring
 from app.services.score_batches import ScoreBatch, read_batches, read_document
 from app.services.tables import read_table
 from app.store.database import Transaction
@@ -47,6 +47,10 @@ BODY: dict[str, Any] = {
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "scores in the order of the rows", "content": {CSV: BINARY, ARROW: BINARY, PARQUET: BINARY}}
 }
+WithReasons = Annotated[
+    bool,
+    Query(description="true: each score with its reasons, which costs about a millisecond an account; else null"),
+]
 ScoreId = Annotated[UUID, Path(description="the `id` of a score")]
 
 
@@ -77,17 +81,20 @@ def score_batch(
     sent: Annotated[SentBatch, Depends(_receive)],
     counter: TheCounter,
     once: WithKey,
+    reasons: WithReasons = False,
 ) -> Response:
     """Score many accounts by the version that serves the market: JSON rows or columns, CSV, Arrow stream or Parquet,
     a column a feature and `account` where rows have one. The answer has the media type of the body unless `Accept`
-    asks for another; JSON columns are answered as columns. The PD is a share from 0 to 1; points are on the product's
-    scale, more is safer. All rows or none are scored, and all are in the ledger before the answer.
+    asks for another; JSON columns are answered as columns. The PD is a share from 0 to 1 with its 90 % interval;
+    points are on the product's scale, more is safer. With `reasons=true` each score says what makes it riskier than
+    the reference account; a cell of CSV writes them as `code:points`, parted by spaces, or `none`. All rows or none
+    are scored, and all are in the ledger before the answer.
     """
 
     def work(tx: Transaction) -> Answer:
         document = counter.parse_json(sent.body) if sent.media_type == JSON else None
         read = partial(_read, counter, sent, document)
-        scored = scoring.score_batch(tx, counter.predictors, product, market, read)
+        scored = scoring.score_batch(tx, counter.predictors, product, market, read, with_reasons=reasons)
         as_columns = isinstance(document, dict) and "columns" in document
         content = write_scores(scored, sent.answer_type, as_columns=as_columns)
         counting = partial(counter.metrics.count_scores, scored.basis, len(scored.rows))
@@ -109,13 +116,23 @@ def get_score(score_id: ScoreId, counter: TheCounter, response: Response) -> Rec
     """Read a score as it was recorded, with the inputs and the versions that made it."""
     response.headers.update(NO_STORE)
     with counter.database.reading() as tx:
-        return scoring.get_score(tx, score_id)
+        return recorded_scores.get_score(tx, score_id)
 
 
 @router.get("/scores/{score_id}/replay", summary="Compute a recorded score again")
 def replay_score(score_id: ScoreId, counter: TheCounter, response: Response) -> Replay:
-    """Compute a score again from its recorded inputs by its recorded versions, and say whether it is the same to the
-    last bit."""
+    """Compute a score again from its recorded inputs by its recorded versions, and say whether PD and interval are the
+    same to the last bit."""
     response.headers.update(NO_STORE)
     with counter.database.reading() as tx:
-        return scoring.replay_score(tx, counter.predictors, score_id)
+        return recorded_scores.replay_score(tx, counter.predictors, score_id)
+
+
+@router.get("/scores/{score_id}/explanation", summary="Take a recorded score apart")
+def explain_score(score_id: ScoreId, counter: TheCounter, response: Response) -> ScoreExplanation:
+    """See what made a score, computed from its recorded inputs by its recorded versions: the reference account's score
+    and what each feature's value adds to it, in logits of default (more is riskier) and in points (more is safer).
+    They add up to the score, and `identical` says whether its PD came out the same to the last bit."""
+    response.headers.update(NO_STORE)
+    with counter.database.reading() as tx:
+        return recorded_scores.explain_score(tx, counter.predictors, score_id)

@@ -12,8 +12,15 @@ from app.api.strict_json import StrictRoute
 from app.domain.markets import Market
 from app.domain.pages import Page
 from app.domain.recipes import AdaptationRecipe
-from app.domain.theta_primes import ActivationDraft, ActivationRecord, AdaptationReceipt, ThetaPrime, ThetaPrimeDetail
-from app.services import activation, adaptation, theta_primes
+from app.domain.theta_primes import (
+    ActivationDraft,
+    ActivationRecord,
+    AdaptationReceipt,
+    InfluenceReport,
+    ThetaPrime,
+    ThetaPrimeDetail,
+)
+from app.services import activation, adaptation, influence, theta_primes
 from app.store.database import Transaction
 
 router = APIRouter(
@@ -70,6 +77,16 @@ def get_theta_prime(
     """Read a version with its report and the ids of the samples that made it."""
     with counter.database.reading() as tx:
         return theta_primes.get_theta_prime(tx, product, market, version)
+
+
+@router.get("/{version}/influence", summary="See what each sample did to a version")
+def get_influence(product: ProductSlug, market: MarketSlug, version: Version, counter: TheCounter) -> InfluenceReport:
+    """See how a version would differ without each of its samples, the largest difference first: in level and ranking
+    (logits) and in the sample's own log loss (nats). Computed when asked for, one adaptation a sample, from the stored
+    samples by the version's theta, recipe and recorded base rate; so a version of too many samples is refused: 409."""
+    max_samples = counter.settings.max_influence_samples
+    with counter.database.reading() as tx:
+        return influence.compute_influence(tx, counter.engine, product, market, version, max_samples=max_samples)
 
 
 @router.post("/{version}/activate", response_model=Market, summary="Promote a version, or roll back to one")

@@ -13,18 +13,20 @@ from app.client.errors import TrainingFailed
 from app.client.score_tables import SCORE_COLUMNS, read_scores, tables_of
 from app.client.tables import ARROW, body_of
 from app.client.transport import Transport, at, read
+from app.domain.cards import ThetaCard, ThetaPrimeCard
 from app.domain.markets import Market, MarketDraft
 from app.domain.operations import MarketStatus
 from app.domain.outcomes import OutcomeRow
 from app.domain.products import Product, ProductDraft
 from app.domain.recipes import AdaptationRecipe, ThetaRecipe
 from app.domain.samples import Design, Sample, SampleRow
-from app.domain.scores import Account, RecordedScore, Replay, Score, ScoreList
+from app.domain.scores import Account, RecordedScore, Replay, Score, ScoreExplanation, ScoreList
 from app.domain.source_data import SourceDataReceipt, SourceMarket
 from app.domain.theta_primes import (
     ActivationDraft,
     ActivationRecord,
     AdaptationReceipt,
+    InfluenceReport,
     SamplesReceipt,
     ThetaPrime,
     ThetaPrimeDetail,
@@ -32,6 +34,8 @@ from app.domain.theta_primes import (
 from app.domain.thetas import Theta
 
 UPLOAD_PATIENCE_S = 1800.0  # millions of rows are checked and stored before the answer
+SCORES_PATIENCE_S = 120.0  # tens of thousands of rows, each with reasons
+INFLUENCE_PATIENCE_S = 300.0  # hundreds of adaptations
 OnTheta = Callable[[Theta], None]
 
 
@@ -145,6 +149,10 @@ class ThetaprimeClient:
             at("products", product, "thetas", version, "activate"), who or ActivationDraft(), Theta
         )
 
+    def get_theta_card(self, product: str, version: int) -> ThetaCard:
+        """Read a theta's model card."""
+        return self._transport.get(at("products", product, "thetas", version, "card"), ThetaCard)
+
     def list_theta_activations(self, product: str) -> Iterator[ActivationRecord]:
         """Read which theta served when, oldest first."""
         return self._transport.items(at("products", product, "thetas", "activations"), ActivationRecord)
@@ -212,6 +220,15 @@ class ThetaprimeClient:
         """Read a version with its report and the ids of its samples."""
         return self._transport.get(_market(product, market, "theta-primes", version), ThetaPrimeDetail)
 
+    def get_theta_prime_card(self, product: str, market: str, version: int) -> ThetaPrimeCard:
+        """Read the model card of a market's version."""
+        return self._transport.get(_market(product, market, "theta-primes", version, "card"), ThetaPrimeCard)
+
+    def get_influence(self, product: str, market: str, version: int) -> InfluenceReport:
+        """Have computed what each sample did to a version, the largest influence first."""
+        path = _market(product, market, "theta-primes", version, "influence")
+        return read(self._transport.send("GET", path, patience_s=INFLUENCE_PATIENCE_S), InfluenceReport)
+
     def list_theta_primes(self, product: str, market: str) -> Iterator[ThetaPrime]:
         """Read a market's versions, oldest first."""
         return self._transport.items(_market(product, market, "theta-primes"), ThetaPrime)
@@ -241,18 +258,25 @@ class ThetaprimeClient:
         """Score a stored account."""
         return self._transport.get(_market(product, market, "accounts", account, "score"), Score)
 
-    def score_batch(self, product: str, market: str, rows: Sequence[Mapping[str, Any]]) -> list[Score]:
-        """Score rows of ``features`` and, where they have one, ``account``."""
-        return self._transport.post(_market(product, market, "scores"), {"rows": list(rows)}, ScoreList).scores
+    def score_batch(
+        self, product: str, market: str, rows: Sequence[Mapping[str, Any]], *, reasons: bool = False
+    ) -> list[Score]:
+        """Score rows of ``features`` and, where they have one, ``account``; ``reasons``: about a millisecond a row."""
+        path = _market(product, market, "scores")
+        return self._transport.post(path, {"rows": list(rows)}, ScoreList, reasons=reasons).scores
 
-    def score_frame(self, product: str, market: str, frame: pandas.DataFrame) -> pandas.DataFrame:
+    def score_frame(
+        self, product: str, market: str, frame: pandas.DataFrame, *, reasons: bool = False
+    ) -> pandas.DataFrame:
         """Score a frame with a column a feature and, where rows have one, ``account``; a row a row, in order.
 
-        Goes by in parts, each of which is scored and recorded whole or not at all.
+        Goes by in parts, each of which is scored and recorded whole or not at all. ``reasons``: about a millisecond a
+        row; the column then holds arrays of ``code``, ``feature`` and ``points``.
         """
         path = _market(product, market, "scores")
+        wanted: dict[str, Any] = {"params": {"reasons": reasons}, "content_type": ARROW, "accept": ARROW}
         scored = [
-            read_scores(self._transport.send("POST", path, content=part, content_type=ARROW, accept=ARROW))
+            read_scores(self._transport.send("POST", path, content=part, patience_s=SCORES_PATIENCE_S, **wanted))
             for part in tables_of(frame)
         ]
         whole = pandas.concat(scored, ignore_index=True) if scored else pandas.DataFrame(columns=list(SCORE_COLUMNS))
@@ -261,6 +285,10 @@ class ThetaprimeClient:
     def get_score(self, score_id: object) -> RecordedScore:
         """Read a score as it was recorded, with its inputs."""
         return self._transport.get(at("scores", score_id), RecordedScore)
+
+    def explain_score(self, score_id: object) -> ScoreExplanation:
+        """Have a recorded score taken apart, by the versions that made it."""
+        return self._transport.get(at("scores", score_id, "explanation"), ScoreExplanation)
 
     def replay_score(self, score_id: object) -> Replay:
         """Have a recorded score computed again."""

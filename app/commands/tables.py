@@ -1,6 +1,6 @@
 """train, adapt, score: files in, through the API, and what comes of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -13,6 +13,7 @@ from app.domain.products import OutcomeDefinition, Product, ProductDraft
 from app.domain.recipes import ThetaRecipe
 from app.domain.samples import Design
 from app.domain.schema import FeatureSchema
+from app.domain.scores import ScoreReason, reasons_as_text
 from app.domain.theta_primes import ActivationDraft, SamplesReceipt
 from app.frames import read_days, read_frame, read_labels, require_columns, require_writable, write_frame
 from app.schema_inference import feature_frame, infer_schema
@@ -73,20 +74,38 @@ def adapt(
     _tell(screen, market, client.post_samples(product, market, rows, design=design, dry_run=dry_run))
 
 
-def score(client: ThetaprimeClient, screen: Screen, product: str, market: str, path: Path, output: Path) -> None:
+def score(
+    client: ThetaprimeClient,
+    screen: Screen,
+    product: str,
+    market: str,
+    path: Path,
+    output: Path,
+    *,
+    reasons: bool,
+) -> None:
     """Score a file's accounts into another file, a row a row."""
     require_writable(output)
     frame = read_frame(path)
     features = feature_frame(frame, client.get_product(product).feature_schema)
     if "account" in frame.columns:
         features["account"] = frame["account"].astype(str)
-    scores = client.score_frame(product, market, features)
-    flat = scores.assign(unseen=scores["unseen"].map(" ".join))
-    write_frame(flat if output.suffix.lower() == ".csv" else scores, output)
+    scores = client.score_frame(product, market, features, reasons=reasons)
+    write_frame(_flat(scores) if output.suffix.lower() == ".csv" else scores, output)
     served = scores.iloc[0]
     version = "" if pandas.isna(served["theta_prime_version"]) else f" {int(served['theta_prime_version'])}"
     screen.say(f"{len(scores):,} scores by {served['basis']}{version} of {market}, mean PD {scores['pd'].mean():.2%}")
     screen.say(f"written to {output}")
+
+
+def _flat(scores: pandas.DataFrame) -> pandas.DataFrame:
+    """Write lists as text, as the API does in its own CSV."""
+    reasons = scores["reasons"].map(_reasons_text, na_action="ignore")
+    return scores.assign(unseen=scores["unseen"].map(" ".join), reasons=reasons)
+
+
+def _reasons_text(reasons: Iterable[dict[str, Any]]) -> str:
+    return reasons_as_text(ScoreReason(**reason) for reason in reasons)
 
 
 @dataclass(frozen=True)

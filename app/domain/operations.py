@@ -31,6 +31,10 @@ class MarketStatus(Noun):
     age_days: float | None = Field(description="days since the serving theta_prime was made")
     latest_version: int | None = Field(description="the newest theta_prime; null: there is none")
     latest_verdict: Verdict | None
+    latest_reason: str | None = Field(description="the first of the reasons for the newest verdict")
+    latest_evidence: str | None = Field(
+        description="the evidence level of the newest theta_prime, as its report has it; null: the report has none"
+    )
     latest_at: datetime | None = Field(description="when the newest theta_prime was made, UTC")
     n_support: int = Field(description="labelled accounts that the newest theta_prime was adapted on")
     n_defaults: int = Field(description="how many of them defaulted")

@@ -67,6 +67,11 @@ class RowReport(Noun):
     set_aside: list[SetAside]
 
 
+def vintage(opened_on: date) -> str:
+    """Name the month in which an account was opened, YYYY-MM."""
+    return opened_on.isoformat()[:7]
+
+
 def is_mature(*, defaulted: bool, opened_on: date, observed_on: date, window_days: int, design: Design) -> bool:
     """Is the outcome of an account known?
 

@@ -14,8 +14,25 @@ def points_from_pd(pd: float, scale: PointsScale) -> float:
     600.0
     """
     bounded = min(max(pd, SMALLEST_PD), 1 - SMALLEST_PD)
-    log_odds = math.log((1 - bounded) / bounded)
-    return scale.base_points + scale.pdo / math.log(2) * (log_odds - math.log(scale.base_odds))
+    return points_from_logit(-math.log((1 - bounded) / bounded), scale)
+
+
+def points_from_logit(logit: float, scale: PointsScale) -> float:
+    """Write a logit of default as points; points are linear in it.
+
+    >>> points_from_logit(-math.log(50), PointsScale())
+    600.0
+    """
+    return scale.base_points + _points_a_logit(scale) * (-logit - math.log(scale.base_odds))
+
+
+def points_of_contribution(logit: float, scale: PointsScale) -> float:
+    """Write a part of a logit of default as the points it adds; a risky one takes points away, so is below 0.
+
+    >>> points_of_contribution(math.log(2), PointsScale())  # twice the odds of default
+    -20.0
+    """
+    return 0.0 - _points_a_logit(scale) * logit  # 0.0 minus: nothing is 0.0, not -0.0
 
 
 def pd_from_points(points: float, scale: PointsScale) -> float:
@@ -24,5 +41,9 @@ def pd_from_points(points: float, scale: PointsScale) -> float:
     >>> round(pd_from_points(620.0, PointsScale()), 6)  # odds of 100 to 1
     0.009901
     """
-    log_odds = (points - scale.base_points) * math.log(2) / scale.pdo + math.log(scale.base_odds)
+    log_odds = (points - scale.base_points) / _points_a_logit(scale) + math.log(scale.base_odds)
     return 1 / (1 + math.exp(log_odds)) if log_odds < 0 else math.exp(-log_odds) / (1 + math.exp(-log_odds))
+
+
+def _points_a_logit(scale: PointsScale) -> float:
+    return scale.pdo / math.log(2)

@@ -36,6 +36,18 @@ class SourceMarket(Noun):
     n_defaults: int
 
 
+class SourceSummary(Noun):
+    """The source rows that a theta was learned from."""
+
+    n_rows: int
+    n_defaults: int
+    n_markets: int
+    first_vintage: str | None = Field(description="month of the earliest opening, YYYY-MM; null: no row has a date")
+    last_vintage: str | None = Field(description="month of the latest opening, YYYY-MM; null: no row has a date")
+    n_undated: int = Field(description="rows without dates, which were declared resolved")
+    markets: list[SourceMarket]
+
+
 class SourceDataReceipt(Noun):
     """What came of loading a table."""
 

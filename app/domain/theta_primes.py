@@ -30,6 +30,9 @@ class ThetaPrime(Noun):
     n_defaults: int
     report: dict[str, Any] = Field(description="what is known about it; losses in nats an account, rates as shares")
     sha256: str = Field(description="hash of its weights")
+    software: dict[str, str] | None = Field(
+        description="versions of the software that made it; null: of a version from before they were recorded"
+    )
     created_at: datetime
 
 
@@ -37,6 +40,36 @@ class ThetaPrimeDetail(ThetaPrime):
     """A version with the ids of the samples that it was adapted on."""
 
     sample_ids: list[int]
+
+
+class SampleInfluence(Noun):
+    """What one sample did to a version: the version minus what it would be without the sample."""
+
+    sample_id: int = Field(description="as in the market's list of samples")
+    defaulted: bool
+    move: float = Field(
+        description="how far it moved the samples' log odds, level and ranking together, root mean square, in logits"
+    )
+    level: float = Field(description="what it added to the market's level, in logits; above 0: riskier")
+    ranking: float = Field(
+        description="how far it moved the samples' log odds against each other, root mean square, in logits"
+    )
+    loss: float = Field(
+        description="what it changed its own log loss by, in nats; below 0: it is fitted better for being among the "
+        "samples, as each is"
+    )
+
+
+class InfluenceReport(Noun):
+    """The influence of every sample on a version, the largest first."""
+
+    product: str
+    market: str
+    version: int
+    theta_version: int
+    n_samples: int
+    n_defaults: int
+    samples: list[SampleInfluence] = Field(description="by `move`, the largest first, then by id")
 
 
 class AdaptationOutcome(Noun):

@@ -9,13 +9,14 @@ from app.domain.outcomes import OutcomesDraft
 from app.domain.recipes import AdaptationRecipe
 from app.domain.samples import Design, SampleRow, SamplesDraft
 from app.domain.theta_primes import ActivationDraft, AdaptationOutcome, AdaptationReceipt, SamplesReceipt
-from app.engine.contract import Adaptation, Artifact, BaseRateBelief, Support
+from app.engine.contract import Adaptation, Artifact
 from app.errors import BaseRateRequired, DefaultsRequired, NoActiveTheta, NoSamples
-from app.services import activation, checking, intake, markets, products
+from app.services import activation, intake, markets, products
 from app.services.engine import Engine, answering_engine_faults
+from app.services.supports import belief_of, reference_for, support_of
+from app.software import software_versions
 from app.store import markets as markets_store
 from app.store import samples as samples_store
-from app.store import source_rows
 from app.store import theta_primes as store
 from app.store import thetas as thetas_store
 from app.store.database import Transaction, rehearsal
@@ -138,22 +139,10 @@ def _ask_engine(
     bench: Bench, samples: Sequence[LabelledFeatures], design: Design, recipe: AdaptationRecipe
 ) -> Adaptation:
     schema, theta = bench.product.product.feature_schema, Artifact(bench.theta.weights, bench.theta.sha256)
-    support = _support(bench, samples, design)
-    base_rate = bench.market.market.base_rate
-    belief = None if base_rate is None else BaseRateBelief(base_rate.value, base_rate.low, base_rate.high)
+    support, belief = support_of(schema, samples, design), belief_of(bench.market.market.base_rate)
     with answering_engine_faults():
-        reference = _reference(bench, theta) if all(support.defaulted) else None
+        reference = reference_for(bench.tx, bench.engine, schema, theta, support)
         return bench.engine.adapt(schema, theta, support, base_rate=belief, recipe=recipe, reference=reference)
-
-
-def _support(bench: Bench, samples: Sequence[LabelledFeatures | source_rows.SourceRow], design: Design) -> Support:
-    columns = checking.columns_of(bench.product.product.feature_schema, [sample.features for sample in samples])
-    return Support(columns, [sample.defaulted for sample in samples], design)
-
-
-def _reference(bench: Bench, theta: Artifact) -> Support:
-    """Source rows of theta's choosing, to stand in where a market has sent defaulters alone."""
-    return _support(bench, source_rows.fetch_by_ids(bench.tx, bench.engine.reference_row_ids(theta)), "random")
 
 
 def _keep(
@@ -182,6 +171,7 @@ def _keep(
         report=adaptation.report,
         weights=adaptation.artifact.weights,
         sha256=adaptation.artifact.sha256,
+        software=software_versions(),
     )
     markets_store.set_last_version(bench.tx, bench.market.id, version)
     return version

@@ -34,6 +34,8 @@ def _status(state: MarketState) -> MarketStatus:
         age_days=None if state.age_s is None else float(state.age_s) / SECONDS_A_DAY,
         latest_version=state.latest_version,
         latest_verdict=state.latest_verdict,
+        latest_reason=state.latest_reason,
+        latest_evidence=state.latest_evidence,
         latest_at=state.latest_at,
         n_support=state.n_support,
         n_defaults=state.n_defaults,
@@ -48,10 +50,13 @@ def _basis(state: MarketState) -> Literal["theta_prime", "theta"] | None:
 
 
 def _gain(cross_fitted: dict[str, Any] | None) -> CrossFittedGain | None:
-    """Read the report's comparison; supports too small to be split have none."""
+    """Read the report's comparison; supports too small to be split have none.
+
+    Versions never change, and those from before the ladder have their one gain beside the losses.
+    """
     if not cross_fitted:
         return None
-    gain = cross_fitted["gain"]
+    gain = cross_fitted["theta_prime"].get("gain") or cross_fitted["gain"]
     return CrossFittedGain(
         theta_log_loss=cross_fitted["theta"]["log_loss"],
         theta_prime_log_loss=cross_fitted["theta_prime"]["log_loss"],

@@ -5,10 +5,12 @@ from contextlib import closing
 from datetime import date, datetime
 from typing import Any
 
+import pandas
+
 from app.domain.pages import Page
 from app.domain.products import Product
-from app.domain.samples import date_faults, is_mature
-from app.domain.source_data import SourceColumns, SourceDataReceipt, SourceMarket
+from app.domain.samples import date_faults, is_mature, vintage
+from app.domain.source_data import SourceColumns, SourceDataReceipt, SourceMarket, SourceSummary
 from app.errors import Fault, InvalidBody
 from app.services import checking, products
 from app.services.tables import Batch, feature_columns
@@ -46,6 +48,25 @@ def count_source_data(tx: Transaction, product: str, *, after: str | None, limit
     """Count a product's stored source rows, one page of markets by name. Raises: UnknownProduct."""
     found = store.count_by_market(tx, products.get_row(tx, product).id, after=after, limit=limit)
     return Page.of(found, limit, lambda market: market.market)
+
+
+def summarise_source(tx: Transaction, product_id: int, source: pandas.DataFrame) -> SourceSummary:
+    """Say what a theta learns from: the rows of ``source``, as ``load_frame`` has read them."""
+    markets = [
+        SourceMarket(market=str(name), n_rows=len(labels), n_defaults=int(labels.sum()))
+        for name, labels in source.groupby("market")["defaulted"]
+    ]
+    # Rows are only ever added, so those up to the last one read are those that were read.
+    span = store.find_span(tx, product_id, int(source["row_id"].max()) if len(source) else 0)
+    return SourceSummary(
+        n_rows=len(source),
+        n_defaults=int(source["defaulted"].sum()),
+        n_markets=len(markets),
+        first_vintage=None if span.first is None else vintage(span.first),
+        last_vintage=None if span.last is None else vintage(span.last),
+        n_undated=span.n_undated,
+        markets=markets,
+    )
 
 
 class _Load:

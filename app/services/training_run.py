@@ -12,10 +12,13 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, NamedTuple
 
+from app.domain.source_data import SourceSummary
 from app.engine.contract import MetaError, ProgressEvent, TrainedTheta
 from app.errors import DatabaseUnavailable
 from app.services.engine import TrainTheta
+from app.services.source_data import summarise_source
 from app.services.training import put_in_service
+from app.software import software_versions
 from app.store.database import Database, Transaction
 from app.store.products import ProductRow, get_product, lock_product
 from app.store.source_rows import load_frame
@@ -118,13 +121,16 @@ def _train(database: Database, claim: Claim, train: TrainTheta, watch: "_Watch")
     schema = claim.owner.product.feature_schema
     with database.reading() as tx:
         source = load_frame(tx, claim.owner.id, schema)
+        summary = summarise_source(tx, claim.owner.id, source)
     watch.heed()
     trained = train(schema, source, claim.training.recipe, on_progress=watch.on_progress, checkpoints=watch)
     with database.writing() as tx:
-        _keep(tx, claim, trained, watch.progress)
+        _keep(tx, claim, trained, summary, watch.progress)
 
 
-def _keep(tx: Transaction, claim: Claim, trained: TrainedTheta, progress: dict[str, Any] | None) -> None:
+def _keep(
+    tx: Transaction, claim: Claim, trained: TrainedTheta, summary: SourceSummary, progress: dict[str, Any] | None
+) -> None:
     """Store theta and end its training, both or neither."""
     replaced = lock_product(tx, claim.owner.id)
     _require(mark_succeeded(tx, claim.run, progress))
@@ -135,6 +141,8 @@ def _keep(tx: Transaction, claim: Claim, trained: TrainedTheta, progress: dict[s
         weights=trained.artifact.weights,
         sha256=trained.artifact.sha256,
         report=trained.report,
+        software=software_versions(),
+        source_data=summary,
     )
     if claim.training.activate_if_first and replaced is None:
         note = "the product's first theta, activated as its request asked"

@@ -1,6 +1,6 @@
 """The append-only history of what served when, and the word to every process that it changed."""
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, or_, select
 
 from app.domain.theta_primes import ActivationRecord
 from app.store.database import Transaction
@@ -49,3 +49,17 @@ def list_activations(
         activations.c.id > after,
     )
     return [ActivationRecord(**row._mapping) for row in tx.execute(statement.order_by(activations.c.id).limit(limit))]
+
+
+def list_activations_of(
+    tx: Transaction, product_id: int, market_id: int | None, version: int, *, limit: int
+) -> list[ActivationRecord]:
+    """Read when one version came into service and when it went, oldest first; the latest entries, where limited."""
+    columns = [activations.c[name] for name in ActivationRecord.model_fields]
+    statement = select(*columns).where(
+        activations.c.product_id == product_id,
+        activations.c.market_id.is_not_distinct_from(market_id),
+        or_(activations.c.version == version, activations.c.replaced_version == version),
+    )
+    latest = tx.execute(statement.order_by(activations.c.id.desc()).limit(limit)).all()
+    return [ActivationRecord(**row._mapping) for row in reversed(latest)]

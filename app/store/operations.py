@@ -21,6 +21,8 @@ class MarketState(NamedTuple):
     age_s: float | None
     latest_version: int | None
     latest_verdict: Verdict | None
+    latest_reason: str | None
+    latest_evidence: str | None
     latest_at: Any
     n_support: int
     n_defaults: int
@@ -40,6 +42,8 @@ _STATES = (
         func.extract("epoch", func.now() - _active.c.created_at).label("age_s"),
         _latest.c.version.label("latest_version"),
         _latest.c.verdict.label("latest_verdict"),
+        _latest.c.reasons[0].astext.label("latest_reason"),
+        _latest.c.report["evidence"].astext.label("latest_evidence"),
         _latest.c.created_at.label("latest_at"),
         func.coalesce(func.cardinality(_latest.c.sample_ids), 0).label("n_support"),
         func.coalesce(_latest.c.n_defaults, 0).label("n_defaults"),

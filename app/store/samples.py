@@ -1,9 +1,10 @@
 """Rows of samples; they never change."""
 
 from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, Text, func, insert, literal, select
+from sqlalchemy import ARRAY, BigInteger, Text, func, insert, literal, select
 
 from app.domain.samples import Design, Sample, SampleRow
 from app.store.database import Transaction
@@ -16,6 +17,15 @@ class LabelledFeatures(NamedTuple):
     id: int
     features: dict[str, Any]
     defaulted: bool
+
+
+class SampleSpan(NamedTuple):
+    """From when to when samples were opened and observed."""
+
+    first_opened_on: date
+    last_opened_on: date
+    first_observed_on: date
+    last_observed_on: date
 
 
 def insert_samples(
@@ -44,6 +54,21 @@ def fetch_labelled(tx: Transaction, market_id: int) -> list[LabelledFeatures]:
     """Read all samples of a market in the order of their ids."""
     statement = select(samples.c.id, samples.c.features, samples.c.defaulted).where(samples.c.market_id == market_id)
     return [LabelledFeatures(*row) for row in tx.execute(statement.order_by(samples.c.id))]
+
+
+def fetch_labelled_by_ids(tx: Transaction, ids: Sequence[int]) -> list[LabelledFeatures]:
+    """Read samples in the order of their ids, which is the order in which versions have seen them."""
+    among = samples.c.id == func.any(literal(ids, ARRAY(BigInteger)))
+    statement = select(samples.c.id, samples.c.features, samples.c.defaulted).where(among)
+    return [LabelledFeatures(*row) for row in tx.execute(statement.order_by(samples.c.id))]
+
+
+def find_span(tx: Transaction, ids: Sequence[int]) -> SampleSpan:
+    """Look from when to when samples were opened and observed."""
+    among = samples.c.id == func.any(literal(ids, ARRAY(BigInteger)))
+    opened, observed = samples.c.opened_on, samples.c.observed_on
+    statement = select(func.min(opened), func.max(opened), func.min(observed), func.max(observed)).where(among)
+    return SampleSpan(*tx.execute(statement).one())
 
 
 def list_samples(tx: Transaction, market_id: int, *, after: int, limit: int) -> list[Sample]:

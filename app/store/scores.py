@@ -10,7 +10,7 @@ from sqlalchemy import ARRAY, Date, DateTime, Text, Uuid, and_, case, cast, colu
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from app.domain.products import PointsScale
-from app.domain.scores import Basis, RecordedScore
+from app.domain.scores import Basis, RecordedScore, ScoreReason
 from app.store.copy import copy_rows
 from app.store.database import Transaction
 from app.store.tables import markets, products, scores, theta_primes, thetas
@@ -25,6 +25,9 @@ class ScoreRow(NamedTuple):
     features: dict[str, Any]
     unseen: list[str]
     pd: float
+    pd_low: float
+    pd_high: float
+    reasons: list[ScoreReason] | None
     points: float
     theta_id: int
     theta_prime_id: int | None
@@ -41,6 +44,7 @@ class Serving(NamedTuple):
     theta_version: int
     theta_prime_id: int | None
     theta_prime_version: int | None
+    n_defaults: int | None
 
 
 class ScoredFeatures(NamedTuple):
@@ -58,11 +62,17 @@ class Opening(NamedTuple):
 
 
 class LedgerInputs(NamedTuple):
-    """What a recorded score was computed from."""
+    """What a recorded score was computed from, and what came of it."""
 
     product: str
+    points_scale: PointsScale
+    market: str
+    account: str | None
     features: dict[str, Any]
     pd: float
+    pd_low: float | None
+    pd_high: float | None
+    points: float
     theta_id: int
     theta_version: int
     theta_prime_id: int | None
@@ -71,14 +81,13 @@ class LedgerInputs(NamedTuple):
 
 def copy_scores(tx: Transaction, rows: Iterable[ScoreRow]) -> None:
     """Write many rows at once."""
-    features = ScoreRow._fields.index("features")
-    records = ((*row[:features], _json(row.features), *row[features + 1 :]) for row in rows)
+    records = (row._replace(features=_json(row.features), reasons=_json(_plain(row.reasons))) for row in rows)
     copy_rows(tx, scores, ScoreRow._fields, records)
 
 
 def insert_score(tx: Transaction, row: ScoreRow) -> None:
     """Write one row; for one, cheaper than COPY."""
-    tx.execute(insert(scores), row._asdict())
+    tx.execute(insert(scores), row._asdict() | {"reasons": _plain(row.reasons)})
 
 
 def find_score(tx: Transaction, score_id: UUID) -> RecordedScore | None:
@@ -86,12 +95,15 @@ def find_score(tx: Transaction, score_id: UUID) -> RecordedScore | None:
     if row is None:
         return None
     basis: Basis = "theta" if row.theta_prime_version is None else "theta_prime"
-    return RecordedScore(**row._mapping, basis=basis, pd_low=None, pd_high=None, reasons=None)
+    reasons = None if row.reasons is None else [ScoreReason(**reason) for reason in row.reasons]
+    return RecordedScore(**{**row._mapping, "reasons": reasons}, basis=basis)
 
 
 def find_inputs(tx: Transaction, score_id: UUID) -> LedgerInputs | None:
     row = tx.execute(_INPUTS.where(scores.c.id == score_id)).one_or_none()
-    return None if row is None else LedgerInputs(*row)
+    if row is None:
+        return None
+    return LedgerInputs(**{**row._mapping, "points_scale": PointsScale.model_validate(row.points_scale)})
 
 
 def find_scored(tx: Transaction, market_id: int, score_ids: Sequence[UUID]) -> dict[UUID, ScoredFeatures]:
@@ -120,8 +132,13 @@ def find_scored_at_opening(
     return {Opening(row[0], row[1]): ScoredFeatures(row[0], row[2]) for row in tx.execute(statement)}
 
 
-def _json(features: dict[str, Any]) -> str:
-    return json.dumps(features, allow_nan=False)
+def _plain(reasons: Sequence[ScoreReason] | None) -> list[dict[str, Any]] | None:
+    return None if reasons is None else [reason.model_dump() for reason in reasons]
+
+
+def _json(value: object) -> Any:
+    """Write text for a JSON column of COPY; None is SQL's NULL."""
+    return None if value is None else json.dumps(value, allow_nan=False)
 
 
 _LEDGER = (
@@ -139,18 +156,27 @@ _RECORDED = select(
     scores.c.features,
     scores.c.unseen,
     scores.c.pd,
+    scores.c.pd_low,
+    scores.c.pd_high,
+    scores.c.reasons,
     scores.c.points,
     *_VERSIONS,
+    theta_primes.c.n_defaults,
     scores.c.created_at.label("scored_at"),
 ).select_from(_LEDGER)
 _INPUTS = select(
-    products.c.slug,
+    products.c.slug.label("product"),
+    products.c.points_scale,
+    markets.c.slug.label("market"),
+    scores.c.account,
     scores.c.features,
     scores.c.pd,
-    thetas.c.id,
-    thetas.c.version,
-    theta_primes.c.id,
-    theta_primes.c.version,
+    scores.c.pd_low,
+    scores.c.pd_high,
+    scores.c.points,
+    scores.c.theta_id,
+    scores.c.theta_prime_id,
+    *_VERSIONS,
 ).select_from(_LEDGER)
 
 
@@ -181,6 +207,7 @@ _SERVING = select(
     thetas.c.version,
     theta_primes.c.id,
     theta_primes.c.version,
+    theta_primes.c.n_defaults,
 ).select_from(
     markets.join(products, products.c.id == markets.c.product_id)
     .outerjoin(theta_primes, _ACTIVE)

@@ -23,6 +23,14 @@ class SourceRow(NamedTuple):
     features: dict[str, Any]
 
 
+class SourceSpan(NamedTuple):
+    """When accounts were opened, as far as rows say."""
+
+    first: date | None
+    last: date | None
+    n_undated: int
+
+
 class SourceVariety(NamedTuple):
     """What meta-training cannot do without."""
 
@@ -57,6 +65,14 @@ def find_variety(tx: Transaction, product_id: int) -> SourceVariety | None:
         ).select_from(first)
     ).one_or_none()
     return None if found is None else SourceVariety(*found)
+
+
+def find_span(tx: Transaction, product_id: int, last_row_id: int) -> SourceSpan:
+    """Look how far openings reach, over the rows up to one of them."""
+    opened = source_rows.c.opened_on
+    statement = select(func.min(opened), func.max(opened), func.count() - func.count(opened))
+    among = (source_rows.c.product_id == product_id, source_rows.c.id <= last_row_id)
+    return SourceSpan(*tx.execute(statement.where(*among)).one())
 
 
 def load_frame(tx: Transaction, product_id: int, schema: FeatureSchema) -> pandas.DataFrame:

@@ -112,6 +112,7 @@ trainings = Table(
     CheckConstraint("status IN ('queued', 'running', 'succeeded', 'failed')", name="status"),
 )
 
+# `software` and `source_data`, here and below, are null of versions from before they were recorded.
 thetas = Table(
     "thetas",
     metadata,
@@ -125,6 +126,8 @@ thetas = Table(
     Column("sha256", Text, nullable=False),
     Column("report", JSONB, nullable=False),
     _created_at(),
+    Column("software", JSONB(none_as_null=True)),
+    Column("source_data", JSONB(none_as_null=True)),
     UniqueConstraint("product_id", "version"),
 )
 
@@ -199,6 +202,7 @@ theta_primes = Table(
     Column("weights", LargeBinary, nullable=False),
     Column("sha256", Text, nullable=False),
     _created_at(),
+    Column("software", JSONB(none_as_null=True)),
     UniqueConstraint("market_id", "version"),
     CheckConstraint("verdict IN ('activate', 'hold', 'refuse')", name="verdict"),
 )
@@ -219,6 +223,7 @@ activations = Table(
     Index(None, "product_id", "market_id", "id"),
 )
 
+# Scores from before intervals have neither; `reasons` is null too where they were not asked for.
 scores = Table(
     "scores",
     metadata,
@@ -232,6 +237,9 @@ scores = Table(
     Column("theta_id", ForeignKey("thetas.id"), nullable=False),
     Column("theta_prime_id", ForeignKey("theta_primes.id")),
     _created_at(),
+    Column("pd_low", Double),
+    Column("pd_high", Double),
+    Column("reasons", JSONB(none_as_null=True)),
     Index(None, "market_id", "created_at"),
     Index(None, "market_id", "account", postgresql_where=text("account IS NOT NULL")),
 )

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Row, func, insert, select
 
+from app.domain.cards import AdaptedVersion
 from app.domain.markets import BaseRate
 from app.domain.recipes import AdaptationRecipe
 from app.domain.theta_primes import ThetaPrimeDetail
@@ -50,6 +51,20 @@ def find_theta_prime(tx: Transaction, market_id: int, version: int) -> ThetaPrim
 def list_theta_primes(tx: Transaction, market_id: int, *, after: int, limit: int) -> Sequence[ThetaPrimeDetail]:
     statement = _DETAILS.where(theta_primes.c.market_id == market_id, theta_primes.c.version > after)
     return [_read(row) for row in tx.execute(statement.order_by(theta_primes.c.version).limit(limit))]
+
+
+def list_adapted(tx: Transaction, theta_id: int, *, limit: int) -> list[AdaptedVersion]:
+    """Read which versions of which markets were adapted from a theta, by market."""
+    is_active = markets.c.active_version == theta_primes.c.version
+    columns = (markets.c.slug, theta_primes.c.version, theta_primes.c.verdict, theta_primes.c.n_defaults, is_active)
+    statement = (
+        select(*(column.label(name) for column, name in zip(columns, AdaptedVersion.model_fields, strict=True)))
+        .join_from(theta_primes, markets, markets.c.id == theta_primes.c.market_id)
+        .where(theta_primes.c.theta_id == theta_id)
+        .order_by(markets.c.slug, theta_primes.c.version)
+        .limit(limit)
+    )
+    return [AdaptedVersion(**{**row._mapping, "active": bool(row.active)}) for row in tx.execute(statement)]
 
 
 def get_weights(tx: Transaction, theta_prime_id: int) -> ThetaPrimeWeights:

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Row, Select, func, insert, select, update
 
 from app.domain.recipes import ThetaRecipe
+from app.domain.source_data import SourceMarket, SourceSummary
 from app.store.database import Transaction
 from app.store.tables import products, thetas, trainings
 
@@ -43,6 +44,8 @@ class ThetaRow(NamedTuple):
     sha256: str
     report: dict[str, Any]
     created_at: datetime
+    software: dict[str, str] | None
+    source_data: SourceSummary | None
 
 
 _TRAININGS: Select[Any] = select(
@@ -111,6 +114,8 @@ def insert_theta(
     weights: bytes,
     sha256: str,
     report: dict[str, Any],
+    software: dict[str, str] | None = None,
+    source_data: SourceSummary | None = None,
 ) -> int:
     """Keep a trained theta under its training's version; returns its id."""
     statement = insert(thetas).values(
@@ -122,6 +127,8 @@ def insert_theta(
         weights=weights,
         sha256=sha256,
         report=report,
+        software=software,
+        source_data=None if source_data is None else source_data.model_dump(mode="json"),
     )
     theta_id: int = tx.execute(statement.returning(thetas.c.id)).scalar_one()
     return theta_id
@@ -151,4 +158,11 @@ def _read_training(row: Row[Any]) -> TrainingRow:
 
 
 def _read_theta(row: Row[Any]) -> ThetaRow:
-    return ThetaRow(**{**row._mapping, "recipe": ThetaRecipe.model_validate(row.recipe)})
+    source_data = None if row.source_data is None else _read_summary(row.source_data)
+    recipe = ThetaRecipe.model_validate(row.recipe)
+    return ThetaRow(**{**row._mapping, "recipe": recipe, "source_data": source_data})
+
+
+def _read_summary(stored: dict[str, Any]) -> SourceSummary:
+    markets = [SourceMarket.model_validate(market) for market in stored["markets"]]
+    return SourceSummary(**{**stored, "markets": markets})

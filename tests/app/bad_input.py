@@ -17,7 +17,13 @@ INCOME = 38111.25
 STREET = "Elm-Street-13"
 PERSONAL = (NAME, str(INCOME), STREET)
 
-LIMITS = {"max_body_bytes": 60_000, "max_upload_bytes": 120_000, "max_rows": 50, "max_json_depth": 12}
+LIMITS: dict[str, Any] = {
+    "max_body_bytes": 60_000,
+    "max_upload_bytes": 120_000,
+    "max_rows": 50,
+    "max_json_depth": 12,
+    "max_influence_samples": 5,
+}
 
 CARD = "/v1/products/card"
 NORTH = f"{CARD}/markets/north"
@@ -187,6 +193,14 @@ ADDRESSES = [
     get("an unknown account", f"{NORTH}/accounts/{NAME}-9/score", 404, "unknown_account", "PUT its features first"),
     get("an unknown score", f"/v1/scores/{'0' * 8}-0000-4000-8000-{'0' * 12}", 404, "unknown_score", "no score"),
     get("a score id that is none", f"/v1/scores/{NAME}", 422, "invalid_parameter", "must be a UUID"),
+    get(
+        "an unknown explanation",
+        f"/v1/scores/{'0' * 8}-0000-4000-8000-{'0' * 12}/explanation",
+        404,
+        "unknown_score",
+        "no score",
+    ),
+    get("an explanation of a name", f"/v1/scores/{NAME}/explanation", 422, "invalid_parameter", "must be a UUID"),
     get("a market name that is none", f"{CARD}/markets/a%20b", 422, "invalid_parameter", "path.market"),
     get("an account that is none", f"{NORTH}/accounts/{NAME}%20x", 422, "invalid_parameter", "path.account"),
     get("NUL in a path", f"{NORTH}/accounts/{NAME}%00", 422, "invalid_parameter", "NUL"),
@@ -453,6 +467,15 @@ BATCHES = [
     post("a header and nobody to score", SCORES, b"home\n", 422, "invalid_body", "at least 1 row", CSV),
     post("a Parquet of nobody", SCORES, parquet(NOBODY), 422, "invalid_body", "at least 1 row", PARQUET),
     post("an Arrow stream of nobody", SCORES, arrow(NOBODY), 422, "invalid_body", "at least 1 row", ARROW),
+    post("reasons that are no boolean", f"{SCORES}?reasons=perhaps", b"", 422, "invalid_parameter", "true or false"),
+    post(
+        "a misspelt reasons",
+        f"{SCORES}?reason=true",
+        {"rows": [account()]},
+        422,
+        "invalid_parameter",
+        "allowed: reasons",
+    ),
     post("scores as a picture", SCORES, account(), 406, "not_acceptable", CSV, Accept="image/png"),
     post(
         "no theta to score by",
@@ -730,6 +753,27 @@ VERSIONS = [
         "at least 1 character",
     ),
     post("adapting to nothing", f"{BARE}/theta-primes", {}, 409, "no_samples", "no samples"),
+    get("a card of theta 0", f"{CARD}/thetas/0/card", 422, "invalid_parameter", "must be at least 1"),
+    get("a card of a theta in training", f"{CARD}/thetas/2/card", 409, "untrained_theta", "is queued"),
+    get("a card of no theta_prime", f"{THETA_PRIMES}/99/card", 404, "unknown_theta_prime", "99"),
+    get("a card of no product", "/v1/products/none/thetas/1/card", 404, "unknown_product", "none"),
+    get("a card in another format", f"{CARD}/thetas/1/card?format=pdf", 422, "invalid_parameter", "allowed: none"),
+    get("influence of version 0", f"{THETA_PRIMES}/0/influence", 422, "invalid_parameter", "must be at least 1"),
+    get("influence of no version", f"{THETA_PRIMES}/99/influence", 404, "unknown_theta_prime", "99"),
+    get(
+        "influence on few of many",
+        f"{CARD}/markets/random/theta-primes/1/influence?limit=5",
+        422,
+        "invalid_parameter",
+        "allowed: none",
+    ),
+    get(
+        "influence of too many",
+        f"{CARD}/markets/random/theta-primes/1/influence",
+        409,
+        "too_many_samples",
+        "6 samples; at most 5",
+    ),
     get(
         "tampered weights",
         f"{CARD}/markets/tampered/accounts/{NAME}/score",

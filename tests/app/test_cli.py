@@ -1,5 +1,6 @@
 """The command line over the running service: files in, one clear line for what the user can put right."""
 
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ def training_worker(database: Database) -> Iterator[None]:
 
 def test_help_names_every_command() -> None:
     help_text = run("--help").output
-    for command in ("serve", "worker", "migrate", "train", "adapt", "score", "demo"):
+    for command in ("serve", "worker", "migrate", "train", "adapt", "score", "card", "demo"):
         assert command in help_text
         assert run(command, "--help").exit_code == 0
 
@@ -119,6 +120,31 @@ def test_adapt_posts_a_file_and_score_reads_another(url: str, bank: Bank, sample
         assert scores["account"].tolist() == [f"A-{i}" for i in range(9)]
         assert scores["pd"].between(0, 1).all()
         assert set(scores["basis"]) == {"theta_prime"}
+        assert (scores["pd_low"] < scores["pd"]).all()
+        assert (scores["pd"] < scores["pd_high"]).all()
+        assert set(scores["n_defaults"]) == {3}
+        assert scores["reasons"].isna().all()
+
+
+def test_score_writes_reasons_where_they_are_asked_for(url: str, bank: Bank, samples: Path, tmp_path: Path) -> None:
+    command = ("score", samples, "--product", "card", "--market", "north", "--url", url, "--reasons", "--output")
+    for name in ("scores.csv", "scores.parquet"):
+        assert run(*command, tmp_path / name).exit_code == 0
+    flat = pandas.read_csv(tmp_path / "scores.csv")["reasons"]
+    listed = pandas.read_parquet(tmp_path / "scores.parquet")["reasons"]
+    assert [entry.split(":")[0] for entry in flat[0].split()] == [reason["code"] for reason in listed[0]]
+    assert listed[0][0]["code"] == "annual_income.above_reference"
+    assert listed[0][0]["points"] < 0
+
+
+def test_card_prints_json(url: str, bank: Bank) -> None:
+    bank.post(data.rows(9))
+    where = ("--product", "card", "--version", "1", "--url", url)
+    theta, theta_prime = run("card", *where), run("card", *where, "--market", "north")
+    assert (theta.exit_code, theta_prime.exit_code) == (0, 0)
+    assert json.loads(theta.output)["theta_primes"][0]["market"] == "north"
+    assert json.loads(theta_prime.output)["theta"]["version"] == 1
+    assert "404 unknown_theta" in refused("card", "--product", "card", "--version", "9", "--url", url)
 
 
 def test_adapt_declares_a_new_market_where_it_is_told_its_currency(url: str, bank: Bank, samples: Path) -> None:

@@ -185,6 +185,33 @@ def test_one_account_scores_alone_as_in_a_batch_and_in_a_frame(thetaprime: Theta
     assert thetaprime.replay_score(in_frame.loc["A-1", "id"]).identical
 
 
+def test_scores_come_with_reasons_and_are_taken_apart(thetaprime: ThetaprimeClient, bank: Bank) -> None:
+    (plain,) = thetaprime.score_batch("card", "north", [{"features": data.features()}])
+    (reasoned,) = thetaprime.score_batch("card", "north", [{"features": data.features()}], reasons=True)
+    frame = pandas.DataFrame([data.features(), data.features(0.0, 0.0, "own")])
+    framed = thetaprime.score_frame("card", "north", frame, reasons=True)
+    assert plain.reasons is None
+    assert reasoned.reasons is not None
+    assert [dict(found) for found in framed["reasons"][0]] == [found.model_dump() for found in reasoned.reasons]
+    assert len(framed["reasons"][1]) == 0
+    assert thetaprime.score_frame("card", "north", frame)["reasons"].isna().all()
+    explained = thetaprime.explain_score(plain.id)
+    assert explained.identical
+    assert explained.reasons == reasoned.reasons
+    assert explained.total.points == pytest.approx(plain.points)
+
+
+def test_a_version_has_a_card_and_each_of_its_samples_an_influence(thetaprime: ThetaprimeClient, bank: Bank) -> None:
+    thetaprime.post_samples("card", "north", data.rows(6))
+    found = thetaprime.get_influence("card", "north", 1)
+    assert {sample.sample_id for sample in found.samples} == set(
+        thetaprime.get_theta_prime("card", "north", 1).sample_ids
+    )
+    card = thetaprime.get_theta_prime_card("card", "north", 1)
+    assert (card.data.n_defaults, card.theta.version) == (2, 1)
+    assert [made.market for made in thetaprime.get_theta_card("card", 1).theta_primes] == ["north"]
+
+
 def test_outcomes_of_scored_accounts_become_samples(thetaprime: ThetaprimeClient, bank: Bank) -> None:
     scores = thetaprime.score_batch("card", "north", [{"account": f"A-{i}", "features": data.features()} for i in "12"])
     days = {"opened_on": date(2023, 1, 1), "observed_on": date(2024, 6, 1)}

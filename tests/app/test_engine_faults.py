@@ -11,7 +11,7 @@ from app.main import create_app
 from app.settings import Settings
 from app.store.database import Database
 from tests.app import fake_engine
-from tests.app.bank import Bank, features, rows
+from tests.app.bank import MARKET, Bank, features, rows
 from tests.app.serving import serving
 from tests.conftest import throwaway_database
 
@@ -30,14 +30,20 @@ def choosy_adapt(*arguments: Any, **settings: Any) -> Any:
     return fake_engine.adapt(*arguments, **settings)
 
 
+def choosy_influence(*_: Any, **__: Any) -> Any:
+    raise InvalidEpisode("a support of one row has none to leave out")
+
+
 class ChoosyPredictor(fake_engine.Predictor):
-    def pd(self, columns: Any) -> Any:
+    def score(self, columns: Any) -> Any:
         if "castle" in columns["home"]:
             raise InvalidColumns("column 'home' holds what no encoder knows")
-        return super().pd(columns)
+        return super().score(columns)
 
 
-ENGINE = replace(fake_engine.FAKE_ENGINE, adapt=choosy_adapt, load_predictor=ChoosyPredictor)
+ENGINE = replace(
+    fake_engine.FAKE_ENGINE, adapt=choosy_adapt, load_predictor=ChoosyPredictor, influence=choosy_influence
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +67,15 @@ def test_other_faults_of_the_engine_are_ours(bank: Bank) -> None:
     answer = bank.post(rows(9), seed=104)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert bank.count("samples") == 0
+
+
+def test_an_influence_that_the_engine_refuses_is_answered_in_its_words(bank: Bank) -> None:
+    assert bank.put_market("lone", **MARKET).status_code == 200
+    lone = bank.at("lone")
+    assert lone.post(rows(1)).status_code == 201
+    answer = bank.client.get(f"{lone.market}/theta-primes/1/influence")
+    assert (answer.status_code, answer.json()["code"]) == (422, "engine_refused")
+    assert answer.json()["detail"] == "a support of one row has none to leave out."
 
 
 def test_rows_that_cannot_be_scored_are_refused_whole(bank: Bank) -> None:

@@ -1,12 +1,14 @@
 """The migrations: up, down, up again, and exactly the tables that the code works with."""
 
+from uuid import UUID
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
-from app.store import migrations
-from app.store.database import sqlalchemy_url
+from app.store import migrations, scores
+from app.store.database import Database, sqlalchemy_url
 from app.store.tables import metadata
 
 
@@ -59,3 +61,29 @@ def test_going_down_leaves_no_function_behind(empty_database_url: str) -> None:
 def test_there_is_no_other_dialect(url: str) -> None:
     with pytest.raises(ValueError, match="postgresql://"):
         sqlalchemy_url(url)
+
+
+BEFORE_INTERVALS = """
+INSERT INTO products (slug, title, feature_schema, schema_sha256, outcome, points_scale)
+    VALUES ('card', 'Card', '{}', '', '{}', '{"base_points": 600, "base_odds": 50, "pdo": 20}');
+INSERT INTO markets (product_id, slug, currency, activation) SELECT id, 'north', 'EUR', 'automatic' FROM products;
+INSERT INTO thetas (product_id, version, recipe, seed, schema_sha256, weights, sha256, report)
+    SELECT id, 1, '{}', 0, '', '', '', '{}' FROM products;
+INSERT INTO scores (id, market_id, features, unseen, pd, points, theta_id)
+    SELECT '00000000-0000-4000-8000-000000000001', m.id, '{}', '{}', 0.1, 600, t.id FROM markets m, thetas t;
+"""
+
+
+def test_scores_from_before_intervals_are_kept_without_them(empty_database_url: str) -> None:
+    migrations.upgrade(empty_database_url, "0003")
+    database = Database(empty_database_url)
+    with database.writing() as tx:
+        tx.exec_driver_sql(BEFORE_INTERVALS)
+    for _ in range(2):
+        migrations.upgrade(empty_database_url)
+        with database.reading() as tx:
+            found = scores.find_score(tx, UUID("00000000-0000-4000-8000-000000000001"))
+        assert found is not None
+        assert (found.pd, found.pd_low, found.pd_high, found.reasons, found.n_defaults) == (0.1, None, None, None, None)
+        migrations.downgrade(empty_database_url, "0003")
+    database.close()

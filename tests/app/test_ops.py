@@ -20,18 +20,21 @@ from tests.app.browser import chromium
 from tests.app.serving import serving
 
 PATH = "/v1/ops/markets"
-CROSS_FITTED = {
-    "theta": {"log_loss": 0.40},
-    "theta_prime": {"log_loss": 0.37},
-    "gain": {"mean": 0.03, "low": 0.01, "high": 0.05},
-}
+GAIN = {"mean": 0.03, "low": 0.01, "high": 0.05}
+CROSS_FITTED = {"theta": {"log_loss": 0.40}, "theta_prime": {"log_loss": 0.37, "gain": GAIN}}
+BEFORE_THE_LADDER = {"theta": {"log_loss": 0.40}, "theta_prime": {"log_loss": 0.37}, "gain": GAIN}
+
+
+EVIDENCE = {0: "thin", 1: "moderate"}
 
 
 def measuring_adapt(*arguments: Any, **settings: Any) -> Any:
-    """The fake engine's adaptation with the comparison that the real one reports; null for seed 7, which holds."""
+    """The fake engine's adaptation with the comparison that the real one reports, or, for seed 8, has reported once;
+    null for seed 7, which holds."""
     adapted = fake_engine.adapt(*arguments, **settings)
-    measured = None if settings["recipe"].seed == 7 else CROSS_FITTED
-    return replace(adapted, report=adapted.report | {"cross_fitted": measured})
+    measured = {7: None, 8: BEFORE_THE_LADDER}.get(settings["recipe"].seed, CROSS_FITTED)
+    evidence = EVIDENCE.get(settings["recipe"].seed)
+    return replace(adapted, report=adapted.report | {"cross_fitted": measured, "evidence": evidence})
 
 
 @pytest.fixture
@@ -65,6 +68,8 @@ def test_a_market_without_theta_says_that_nothing_scores(client: httpx.Client, d
         "age_days": None,
         "latest_version": None,
         "latest_verdict": None,
+        "latest_reason": None,
+        "latest_evidence": None,
         "latest_at": None,
         "n_support": 0,
         "n_defaults": 0,
@@ -72,9 +77,10 @@ def test_a_market_without_theta_says_that_nothing_scores(client: httpx.Client, d
     }
 
 
-def test_a_market_goes_from_theta_to_theta_prime(client: httpx.Client, bank: Bank) -> None:
+@pytest.mark.parametrize("seed", [0, 8])
+def test_a_market_goes_from_theta_to_theta_prime(client: httpx.Client, bank: Bank, seed: int) -> None:
     assert states(client)["card/north"]["basis"] == "theta"
-    assert bank.post(rows(12, every=3)).status_code == 201
+    assert bank.post(rows(12, every=3), seed=seed).status_code == 201
     state = states(client)["card/north"]
     expected = {"basis": "theta_prime", "active_version": 1, "latest_version": 1, "latest_verdict": "activate"}
     assert expected.items() <= state.items()
@@ -97,6 +103,15 @@ def test_a_held_version_is_newest_while_the_one_before_serves(client: httpx.Clie
     expected = {"active_version": 1, "latest_version": 2, "latest_verdict": "hold", "cross_fitted": None}
     assert expected.items() <= state.items()
     assert state["n_support"] == 12
+
+
+@pytest.mark.parametrize(("seed", "level"), [(0, "thin"), (1, "moderate"), (2, None)])
+def test_the_newest_version_says_what_it_rests_on(
+    client: httpx.Client, bank: Bank, seed: int, level: str | None
+) -> None:
+    bank.post(rows(6), seed=seed)
+    state = states(client)["card/north"]
+    assert (state["latest_reason"], state["latest_evidence"]) == (f"seed {seed} says activate", level)
 
 
 def test_pages_walk_all_markets_in_order(client: httpx.Client, bank: Bank) -> None:
@@ -147,6 +162,8 @@ def status(market: str, **changes: Any) -> MarketStatus:
         "age_days": 0.5,
         "latest_version": 1,
         "latest_verdict": "activate",
+        "latest_reason": "as good as theta",
+        "latest_evidence": "thin",
         "latest_at": None,
         "n_support": 50,
         "n_defaults": 6,

@@ -29,7 +29,7 @@ from tests.app.serving import serving
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 SCORE_FIELDS = [
     *("id", "product", "market", "account", "pd", "pd_low", "pd_high", "reasons", "points", "basis"),
-    *("theta_version", "theta_prime_version", "unseen", "scored_at"),
+    *("theta_version", "theta_prime_version", "n_defaults", "unseen", "scored_at"),
 ]
 
 
@@ -104,7 +104,7 @@ def test_an_account_is_scored_by_theta_until_its_market_has_a_version(bank: Bank
     assert (second["basis"], second["theta_version"], second["theta_prime_version"]) == ("theta_prime", 1, 1)
     assert second["pd"] != first.json()["pd"]
     assert second["points"] == pytest.approx(points_from_pd(second["pd"], PointsScale()))
-    assert (second["pd_low"], second["pd_high"], second["reasons"]) == (None, None, None)
+    assert (first.json()["n_defaults"], second["n_defaults"]) == (None, 3)
 
 
 def test_each_asking_is_a_new_row_of_the_ledger(adapted: Bank) -> None:
@@ -189,8 +189,19 @@ def _read_cells(row: dict[str, str]) -> dict[str, Any]:
         "pd": float(row["pd"]),
         "points": float(row["points"]),
         "unseen": row["unseen"].split(),
+        "pd_low": float(row["pd_low"]),
+        "pd_high": float(row["pd_high"]),
+        "reasons": _read_reasons(row["reasons"]),
         "theta_prime_version": int(row["theta_prime_version"]),
+        "n_defaults": int(row["n_defaults"]),
     }
+
+
+def _read_reasons(cell: str) -> list[dict[str, Any]] | None:
+    if cell in ("", "none"):
+        return [] if cell else None
+    parted = (entry.split(":") for entry in cell.split(" "))
+    return [{"code": code, "feature": code.split(".")[0], "points": float(points)} for code, points in parted]
 
 
 @pytest.mark.parametrize("form", ["rows", "columns", "csv", "arrow", "parquet"])
@@ -203,14 +214,16 @@ def test_every_form_of_a_batch_is_scored_alike_and_answered_in_its_own(adapted: 
     assert [list(score) for score in scores] == [SCORE_FIELDS] * 3
     if form == "columns":
         ScoreColumns.model_validate_json(answer.content)
-    single = [adapted.score(row["features"]).json()["scores"][0]["pd"] for row in ROWS]  # type: ignore[arg-type]
-    assert [score["pd"] for score in scores] == single
+    for name in ("pd", "pd_low", "pd_high"):
+        single = [adapted.score(row["features"]).json()["scores"][0][name] for row in ROWS]  # type: ignore[arg-type]
+        assert [score[name] for score in scores] == single
+    assert [(score["reasons"], score["n_defaults"]) for score in scores] == [(None, 3)] * 3
     assert [score["account"] for score in scores] == ACCOUNTS
     assert [score["unseen"] for score in scores] == [[], ["home"], []]
     assert {score["theta_prime_version"] for score in scores} == {1}
     for score in scores:
         recorded = adapted.client.get(f"/v1/scores/{score['id']}").json()
-        assert recorded["pd"] == score["pd"]
+        assert all(recorded[name] == score[name] for name in ("pd", "pd_low", "pd_high", "reasons", "n_defaults"))
         assert adapted.client.get(f"/v1/scores/{score['id']}/replay").json()["identical"]
 
 
@@ -222,6 +235,7 @@ def test_the_document_names_both_forms_of_json(shared_bank: Bank) -> None:
     columns = document["components"]["schemas"]["ColumnsOfScores"]
     assert list(columns["properties"]) == columns["required"] == SCORE_FIELDS
     assert columns["properties"]["pd"]["items"] == {"type": "number"}
+    assert columns["properties"]["n_defaults"]["items"]["anyOf"] == [{"type": "integer"}, {"type": "null"}]
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/csv", ARROW, PARQUET])
@@ -317,6 +331,10 @@ def test_a_score_is_replayed_by_the_version_that_made_it(adapted: Bank) -> None:
         "id": score["id"],
         "recorded_pd": score["pd"],
         "replayed_pd": score["pd"],
+        "recorded_pd_low": score["pd_low"],
+        "replayed_pd_low": score["pd_low"],
+        "recorded_pd_high": score["pd_high"],
+        "replayed_pd_high": score["pd_high"],
         "identical": True,
         "theta_version": 1,
         "theta_prime_version": 1,
@@ -332,7 +350,7 @@ def test_the_record_holds_the_inputs_as_scored(adapted: Bank) -> None:
     assert recorded.json() == score | {"features": features(income=1.0)}
 
 
-@pytest.mark.parametrize("path", ["/v1/scores/{}", "/v1/scores/{}/replay"])
+@pytest.mark.parametrize("path", ["/v1/scores/{}", "/v1/scores/{}/replay", "/v1/scores/{}/explanation"])
 def test_an_unknown_score_is_not_found(bank: Bank, path: str) -> None:
     answer = bank.client.get(path.format(uuid4()))
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_score")

@@ -85,7 +85,7 @@ def test_a_market_is_opened_by(learner: str, database: Database, database_url: s
         assert outcome["version"] == 1
         assert report["n_support"] == 60
         assert report["n_defaults"] == outcome["n_defaults"] > 0
-        gain = report["cross_fitted"]["gain"]
+        gain = report["cross_fitted"]["theta_prime"]["gain"]
         assert gain["low"] <= gain["mean"] <= gain["high"]
         activate(client)
 
@@ -93,9 +93,43 @@ def test_a_market_is_opened_by(learner: str, database: Database, database_url: s
         assert {(score["basis"], score["theta_prime_version"]) for score in after} == {("theta_prime", 1)}
         assert [score["pd"] for score in after] != [score["pd"] for score in before]
         assert all(0 < score["pd"] < 1 for score in after)
+        assert [score["n_defaults"] for score in (before[0], after[0])] == [None, outcome["n_defaults"]]
         for score in (*before, *after):  # each by the version that scored it, whichever serves now
+            assert 0 < score["pd_low"] < score["pd"] < score["pd_high"] < 1
             replay = client.get(f"/v1/scores/{score['id']}/replay").json()
             assert replay["identical"], replay
+            explained(client, score)
+        judged(client, outcome)
+
+
+def explained(client: Client, score: dict[str, Any]) -> None:
+    """An explanation adds up to the score, to a millionth of a logit, by the versions that scored."""
+    found = client.get(f"/v1/scores/{score['id']}/explanation").json()
+    assert found["identical"]
+    parts = [found["base"], *found["contributions"]]
+    assert sum(part["logit"] for part in parts) == pytest.approx(found["total"]["logit"], abs=1e-9)
+    assert sum(part["points"] for part in parts) == pytest.approx(score["points"], abs=30e-6)
+    assert [part["feature"] for part in found["contributions"]] == list(features())
+    assert all(reason["points"] < 0 for reason in found["reasons"])
+
+
+def judged(client: Client, outcome: dict[str, Any]) -> None:
+    """What is asked of a version before it is approved: its card, its samples' influence, the table of markets."""
+    card = client.get(f"{NORTH}/theta-primes/1/card").json()
+    assert (card["results"], card["data"]["n_samples"]) == (outcome["report"], 60)
+    theta = client.get(f"/v1/products/card/thetas/{card['theta']['version']}/card").json()
+    assert (theta["data"]["n_markets"], theta["results"]["n_markets"]) == (6, 6)
+    influence = client.get(f"{NORTH}/theta-primes/1/influence").json()["samples"]
+    moves = [sample["move"] for sample in influence]
+    assert len(moves) == 60
+    assert moves == sorted(moves, reverse=True)
+    assert moves[0] > 0
+    (state,) = client.get("/v1/ops/markets", params={"limit": 1}).json()["items"]
+    assert (state["latest_evidence"], state["latest_reason"]) == (outcome["report"]["evidence"], outcome["reasons"][0])
+
+
+def bits(score: dict[str, Any]) -> tuple[float, float, float]:
+    return score["pd"], score["pd_low"], score["pd_high"]
 
 
 def test_a_row_scores_the_same_bits_alone_and_in_any_batch(database: Database, database_url: str) -> None:
@@ -103,13 +137,17 @@ def test_a_row_scores_the_same_bits_alone_and_in_any_batch(database: Database, d
     with serving(create_app(Settings(database_url=database_url, n_threads=4))) as client:
         client.post(f"{NORTH}/samples", json={"design": "random", "rows": labelled(60, seed=1)})
         found = accounts(65, seed=2)
-        alone = [scores(client, [each])[0]["pd"] for each in found]
+        alone = [bits(scores(client, [each])[0]) for each in found]
         for n in (2, 7, 65):
-            assert [score["pd"] for score in scores(client, found[:n])] == alone[:n]
+            assert [bits(score) for score in scores(client, found[:n])] == alone[:n]
         order = random.Random(0).sample(range(65), 65)
-        assert [score["pd"] for score in scores(client, [found[i] for i in order])] == [alone[i] for i in order]
+        assert [bits(score) for score in scores(client, [found[i] for i in order])] == [alone[i] for i in order]
         client.put(f"{NORTH}/accounts/B-1", json={"features": found[0]})
-        assert client.get(f"{NORTH}/accounts/B-1/score").json()["pd"] == alone[0]
+        one = client.get(f"{NORTH}/accounts/B-1/score").json()
+        assert bits(one) == alone[0]
+        batch = {"rows": [{"features": each} for each in found[:9]]}
+        explained_batch = client.post(f"{NORTH}/scores", json=batch, params={"reasons": True}).json()["scores"]
+        assert explained_batch[0]["reasons"] == one["reasons"]
 
 
 def test_label_selected_samples_take_their_level_from_the_declared_rate(database: Database, database_url: str) -> None:
