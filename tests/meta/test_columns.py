@@ -134,7 +134,7 @@ def test_honest_supports_of_source_markets_are_not_accused(
         weight = np.where(market["defaulted"], rng.choice([1.0, 4.0]), 1.0)
         chosen = market.iloc[rng.choice(len(market), 60, replace=False, p=weight / weight.sum())]
         accused += profiles.strange_columns(encoder, {c.name: chosen[c.name].tolist() for c in COLUMNS})
-    # where some 18 rows of 60 have a value, two beyond the 0.1 % quantiles are a tenth of them: one support in a hundred
+    # where some 18 rows of 60 have a value, two beyond the 0.1 % quantiles are a tenth of them
     assert {strange.column for strange in accused} <= {"bonus"}
     assert len(accused) <= 4
 
