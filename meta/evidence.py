@@ -87,7 +87,7 @@ def cross_fit(
     logits["theta"] = rest + rows.correction
     for fold, part, moved, level in zip(folds, parts, adapted, levelled, strict=True):
         for rung, result in (("theta_prime", moved), ("base_rate_only", level)):
-            logits[rung][fold] = _logits_of(theta, result, rows.x[fold]) + part.correction
+            logits[rung][fold] = _logits_of(theta, result, rows.x[fold]) + rows.correction
         logits["scratch"][fold] = _scratch_logits(theta, part, rows.x[fold])
     return CrossFitted(rows.y, logits, any(result.diverged for result in adapted))
 
