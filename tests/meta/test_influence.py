@@ -1,5 +1,7 @@
 """Leave one row out: the same as adapting without it, and outliers stand out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -79,3 +81,16 @@ def test_a_row_of_its_own_is_the_whole_difference_from_theta(declared, theta: Th
     assert found.level == pytest.approx(whole.level - PRIOR.mean, abs=1e-9)  # a declared 0.25 is the base rate
     assert found.ranking == 0.0
     assert found.loss < 0
+
+
+@pytest.mark.parametrize("n_bad", [1, 6, 25])
+def test_rows_drawn_by_label_are_compared_on_one_scale(n_bad: int, theta: Theta) -> None:
+    rows = honest_support(theta, 600, np.random.default_rng(2), level=0.0).rows
+    chosen = np.r_[np.flatnonzero(rows.y == 1)[:n_bad], np.flatnonzero(rows.y == 0)[: 4 * n_bad]]
+    declared = DeclaredRate(0.25, 0.25, 0.25)
+    support = MarketRows(rows.x[chosen], rows.y[chosen], "case_control", declared)
+    # so firm a level that neither it nor, at the level alone, anything else moves: no row has influence
+    firm = replace(theta, level_prior=replace(PRIOR, declared_sd=1e-6))
+    for found in leave_one_out(firm, support, len(chosen), 0, 5):
+        assert found.level == pytest.approx(0.0, abs=1e-6)
+        assert found.loss == pytest.approx(0.0, abs=1e-6)
