@@ -57,7 +57,7 @@ class MarketRows:
     @property
     def correction(self) -> float:
         """Logit by which these rows overstate risk because of how they were selected."""
-        if self.design == "random" or self.declared is None:
+        if self.design == "random" or self.declared is None or not len(self.y):
             return 0.0
         return prior_correction(float(self.y.mean()), self.declared.value)
 

@@ -21,7 +21,7 @@ from meta.level import fit_level
 from meta.thetas import Theta
 
 FloatArray = NDArray[np.float64]
-N_DRAWS = 999
+N_DRAWS = 1999  # the least p-value, 1 in 2000, must lie below the strictest rule of a guard
 MAX_ROWS = 2000  # more rows than these are not looked at: a contradiction shows in fewer
 MIN_ROWS = 10
 LEAST_INFORMATION = 1e-6  # squared standard errors between theta's logits and the moved ones

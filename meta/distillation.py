@@ -53,7 +53,8 @@ def fit_trees(
         early_stopping=False,
         random_state=seed,
     )
-    return model.fit(columns, y)
+    empty = np.isnan(columns).all(axis=0)  # the trees refuse a numeric column without a single value
+    return model.fit(np.where(empty, 0.0, columns), y)
 
 
 def columns_of(encoder: Encoder, x: NDArray[np.float32]) -> tuple[FloatArray, NDArray[np.bool_]]:

@@ -76,7 +76,9 @@ def cross_fit(
     folds = _stratified_folds(rows.y, seed)
     parts = [rows.without(fold) for fold in folds]
     # a fold takes defaults away; the rule on their number is that of the whole support
-    minimum = min(minimum_defaults, max(1, *(int(part.y.sum()) for part in parts)))
+    minimum = minimum_defaults
+    if rows.y.sum() >= minimum_defaults:
+        minimum = min(minimum, max(1, min(int(part.y.sum()) for part in parts)))
     adapted = adapt_markets(theta, parts, inner_steps=inner_steps, minimum_defaults=minimum)
     levelled = adapt_markets(theta, parts, inner_steps=0)
     logits = {rung: np.empty(len(rows.y)) for rung in LADDER}
@@ -85,7 +87,7 @@ def cross_fit(
     logits["theta"] = rest + rows.correction
     for fold, part, moved, level in zip(folds, parts, adapted, levelled, strict=True):
         for rung, result in (("theta_prime", moved), ("base_rate_only", level)):
-            logits[rung][fold] = _logits_of(theta, result, rows.x[fold]) + part.correction
+            logits[rung][fold] = _logits_of(theta, result, rows.x[fold]) + rows.correction
         logits["scratch"][fold] = _scratch_logits(theta, part, rows.x[fold])
     return CrossFitted(rows.y, logits, any(result.diverged for result in adapted))
 

@@ -36,8 +36,7 @@ def leave_one_out(
         left_out = list(range(start, min(start + ROWS_AT_ONCE, n_own)))
         parts = [rows.without(np.array([i])) for i in left_out]
         adapted = adapt_markets(theta, parts, inner_steps=inner_steps, minimum_defaults=minimum_defaults)
-        for i, part, without in zip(left_out, parts, adapted, strict=True):
-            found.append(_compare(theta, rows, i, part.correction, (logits, whole), without))
+        found += [_compare(theta, rows, i, (logits, whole), w) for i, w in zip(left_out, adapted, strict=True)]
     return found
 
 
@@ -49,15 +48,15 @@ def _compare(
     theta: Theta,
     rows: MarketRows,
     i: int,
-    correction: float,
     whole: tuple[FloatArray, AdaptedMarket],
     without: AdaptedMarket,
 ) -> Influence:
     logits, adapted = whole
     others = _ranking(theta, without, rows)
     moved = logits - others
+    # one selection correction for both: without the row it is another, which says nothing of the market
     with_it = logits[i] + adapted.level + rows.correction
-    without_it = others[i] + without.level + correction
+    without_it = others[i] + without.level + rows.correction
     loss = _loss(with_it, rows.y[i]) - _loss(without_it, rows.y[i])
     ranking = float(np.sqrt(np.mean((moved - moved.mean()) ** 2)))
     return Influence(adapted.level - without.level, ranking, loss)

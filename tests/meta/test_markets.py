@@ -7,16 +7,17 @@ import pandas
 import pytest
 import torch
 
-from meta.adaptation import DeclaredRate, MarketRows, adapt_markets
+from meta.adaptation import DeclaredRate, MarketRows, adapt_markets, posterior_of
 from meta.checkpoint import sha256
 from meta.errors import CorruptArtifact, InvalidEpisode, InvalidRecipe
-from meta.guard import judge
-from meta.inference import EnsembleForward
-from meta.meta_training import MetaTraining, TrainingSettings
+from meta.guard import Case, GuardRule, Judgement, judge
+from meta.meta_training import MetaTraining, TrainingSettings, _disagreement
 from meta.metrics import log_loss
+from meta.serving import serve
 from meta.source import SourceTable, assign_folds, column_values
-from meta.strength import SHARES, Strength, learn_strength, shrink
-from meta.thetas import LearnerSettings, Theta, pack_theta_prime, serve
+from meta.strength import Strength
+from meta.thetas import LearnerSettings, Theta, pack_theta_prime, theta_sha256
+from tests.meta.toy import model_of, pd_of
 
 SCHEMA = "5" * 64
 SETTINGS = TrainingSettings(
@@ -28,6 +29,7 @@ SETTINGS = TrainingSettings(
     meta_batch=4,
     n_query=30,
 )
+RULES = (GuardRule(0, 0.01, 0.0), GuardRule(5, 0.01, 0.002))
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +48,15 @@ def theta(trained) -> Theta:
 
 
 @pytest.fixture(scope="module")
-def newcomer(portfolio, columns, theta: Theta):
+def posted(portfolio, columns):
     rows = portfolio[portfolio["market"] == "M08"]
-    x = theta.encoder.encode({c.name: column_values(c, rows[c.name]) for c in columns})
-    return x, rows["defaulted"].to_numpy(dtype=np.float64)
+    return {c.name: column_values(c, rows[c.name]) for c in columns}
 
 
-def pd_of(theta: Theta, theta_prime, x: np.ndarray) -> np.ndarray:
-    weights = {name: value.numpy() for name, value in theta_prime.items()}
-    return EnsembleForward(weights, len(theta.settings.widths)).pd(x)
+@pytest.fixture(scope="module")
+def newcomer(portfolio, posted, theta: Theta):
+    rows = portfolio[portfolio["market"] == "M08"]
+    return theta.encoder.encode(posted), rows["defaulted"].to_numpy(dtype=np.float64)
 
 
 class MemoryStore:
@@ -110,24 +112,58 @@ def test_a_killed_run_resumes_to_the_same_theta(table: SourceTable, theta: Theta
 
 def test_a_state_of_other_settings_or_a_broken_one_is_not_taken_up(table: SourceTable) -> None:
     store = MemoryStore()
-    training = MetaTraining(SCHEMA, table, replace(SETTINGS, pooled_steps=10, outer_steps=2))
+    quick = replace(SETTINGS, pooled_steps=10, outer_steps=2, teacher_share=0.0)
+    training = MetaTraining(SCHEMA, table, quick)
     expected, _ = training.run(lambda progress: None, store)
     for stored in (store.states[-1][:-1] + b"!", store.states[-1]):
-        other = MetaTraining(SCHEMA, table, replace(SETTINGS, pooled_steps=10, outer_steps=2, seed=1))
+        other = MetaTraining(SCHEMA, table, replace(quick, seed=1))
         seen = []
         other.run(seen.append, MemoryStore(stored))
-        assert seen[0].phase.endswith("pooled rows")
-        assert seen[0].step == 1
+        first = next(event for event in seen if event.step > 0)
+        assert (first.phase, first.step) == ("fold 1 of 2: pooled rows", 1)
     assert sha256(expected.pack()) == sha256(training.run(lambda progress: None)[0].pack())
 
 
-def test_progress_ends_where_it_said(table: SourceTable) -> None:
+@pytest.fixture(scope="module")
+def bayes(table: SourceTable):
+    """A short training of the learner that takes in how markets differ: theta, report and every event."""
+    learner = replace(SETTINGS.learner, learner="map_bayes", inner_steps=6)
+    settings = replace(SETTINGS, learner=learner, pooled_steps=10, outer_steps=2, teacher_share=0.0)
     seen = []
-    MetaTraining(SCHEMA, table, replace(SETTINGS, pooled_steps=10, outer_steps=2)).run(seen.append)
+    return *MetaTraining(SCHEMA, table, settings).run(seen.append), seen
+
+
+def test_progress_ends_where_it_said(bayes) -> None:
+    seen = bayes[2]
     assert seen[-1].step == seen[-1].n_steps
     assert seen[-1].eta_s == 0.0
     steps = [event.step for event in seen]
     assert steps == sorted(steps)
+
+
+def test_theta_holds_the_spreads_that_its_folds_taught(bayes) -> None:
+    theta, report, _ = bayes
+    effects, params = theta.effects, theta.params
+    slots = torch.from_numpy(effects.slots)
+    torch.testing.assert_close(params["prior.slope_sd"][slots].double(), torch.from_numpy(effects.slope_sd))
+    torch.testing.assert_close(params["prior.center"][slots].double(), torch.from_numpy(effects.center))
+    assert torch.count_nonzero(params["prior.slope_sd"]) == len(slots)
+    assert params["prior.scale_sd"].item() == pytest.approx(effects.scale_sd)
+    assert params["prior.logit_center"].item() == pytest.approx(effects.logit_center)
+    told = report["effects"]
+    assert (told["scale_sd"], told["theta_sd"]) == (effects.scale_sd, effects.theta_sd)
+    assert set(told["slope_sd"]) <= set(theta.encoder.column_names)
+    assert effects.theta_sd > 0
+    assert max(told["slope_sd"].values()) == effects.slope_sd.max()
+
+
+def test_thetas_disagree_by_the_jackknife_with_their_levels_taken_out() -> None:
+    # two thetas, apart by 2 on every row after centring: sum of squares 2, variance 2, times (2 - 1)^2 / 2: 1
+    assert _disagreement([np.array([1.0, -1.0]), np.array([9.0, 11.0])]) == pytest.approx(1.0)
+    assert _disagreement([np.array([1.0, -1.0]), np.array([11.0, 9.0])]) == pytest.approx(0.0)
+    # three: 0, 3 and -3 around their mean 0 on one row: variance 9, times (3 - 1)^2 / 3: 12
+    three = [np.array([a, -a]) for a in (0.0, 3.0, -3.0)]
+    assert _disagreement(three) == pytest.approx(np.sqrt(12.0))
 
 
 def test_no_rows_give_theta_at_rest_bit_for_bit(theta: Theta, newcomer) -> None:
@@ -188,45 +224,31 @@ def test_the_level_of_a_label_selected_support_follows_the_declared_rate(theta: 
         MarketRows(x[rows], y[rows], "case_control")
 
 
-def test_the_guard_refuses_what_is_worse_on_rows_it_has_not_seen(theta: Theta, newcomer) -> None:
+def test_the_guard_refuses_what_is_worse_on_rows_it_has_not_seen(theta: Theta, newcomer, posted) -> None:
     x, y = newcomer
+
+    def judged(theta: Theta, n_rows: int, inner_steps: int | None = None) -> Judgement:
+        rows = MarketRows(x[:n_rows], y[:n_rows], "random")
+        columns = {name: values[:n_rows] for name, values in posted.items()}
+        (adapted,) = adapt_markets(theta, [rows], inner_steps=inner_steps)
+        return judge(Case(theta, rows, columns, adapted, 0, inner_steps, 5, RULES))
+
     still = replace(theta.level_prior, sd=0.01)  # so that only the ranking is judged
     uphill = replace(theta, level_prior=still, strength=Strength((1.0,), (1.0,)), params=_steps_times(theta, -20.0))
-    judgement = judge(uphill, MarketRows(x[:200], y[:200], "random"), seed=0, inner_steps=None, minimum_defaults=5)
+    judgement = judged(uphill, 200)
     assert judgement.verdict == "refuse"
-    assert judgement.cross_fitted["gain"]["high"] < 0
-    reckless = replace(uphill, params=_steps_times(theta, 1e4))
-    diverged = judge(reckless, MarketRows(x[:200], y[:200], "random"), seed=0, inner_steps=8, minimum_defaults=5)
+    assert judgement.findings[0].check == "gain"
+    assert judgement.cross_fitted.report()["theta_prime"]["gain"]["high"] < 0
+    diverged = judged(replace(uphill, params=_steps_times(theta, 1e4)), 200, inner_steps=8)
     assert diverged.verdict == "refuse"
     assert "diverged" in diverged.reasons[0]
-    calm = judge(theta, MarketRows(x[:200], y[:200], "random"), seed=0, inner_steps=None, minimum_defaults=5)
-    assert calm.verdict == "activate"
-    few = judge(theta, MarketRows(x[:4], y[:4], "random"), seed=0, inner_steps=None, minimum_defaults=5)
+    assert judged(theta, 200).verdict == "activate"
+    few = judged(theta, 4)
     assert (few.verdict, few.cross_fitted) == ("hold", None)
 
 
 def _steps_times(theta: Theta, factor: float):
     return {n: v * factor if n.startswith("lr.") else v for n, v in theta.params.items()}
-
-
-def test_shrinking_by_nothing_gives_theta_back_bit_for_bit() -> None:
-    rest = {"w": torch.randn(3, 2, generator=torch.Generator().manual_seed(0))}
-    adapted = {"w": torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(1))}
-    kept = shrink(rest, adapted, torch.tensor([0.0, 0.5]))["w"]
-    assert torch.equal(kept[0], rest["w"])
-    torch.testing.assert_close(kept[1], (rest["w"] + adapted["w"][1]) / 2)
-
-
-def test_strength_keeps_what_helped_other_markets_and_nothing_else() -> None:
-    rng = np.random.default_rng(0)
-    helps = [np.array([1.0, 0.9, 0.8, 0.9, 1.0]) + rng.normal(0, 0.01) for _ in range(10)]
-    harms = [np.linspace(1.0, 2.0, len(SHARES)) for _ in range(10)]
-    noise = [np.r_[1.0, 1.0 + rng.normal(0, 0.1, 4)] for _ in range(10)]
-    strength = learn_strength({5: harms, 12: helps, 50: noise})
-    assert strength.share == (0.0, 0.5, 0.5)
-    assert strength.at(4) == strength.at(5) == 0.0
-    assert strength.at(12) == 0.5
-    assert 0 < strength.at(8) < 0.5
 
 
 def test_theta_and_theta_prime_survive_storage(theta: Theta, newcomer) -> None:
@@ -235,9 +257,11 @@ def test_theta_and_theta_prime_survive_storage(theta: Theta, newcomer) -> None:
     stored = Theta.unpack(content, sha256(content), SCHEMA)
     assert stored.pack() == content
     (adapted,) = adapt_markets(theta, [MarketRows(x[:100], y[:100], "random")])
-    prime = pack_theta_prime(adapted.theta_prime, sha256(content))
+    posterior = posterior_of(theta, MarketRows(x[:100], y[:100], "random"), adapted)
+    prime = pack_theta_prime(adapted.theta_prime, posterior, theta_sha256(theta))
     served = serve(stored, sha256(content), (prime, sha256(prime)))
-    np.testing.assert_array_equal(served.forward.pd(x), pd_of(theta, adapted.theta_prime, x))
+    np.testing.assert_array_equal(served.logits(x), model_of(theta, adapted.theta_prime).logits(x))
+    np.testing.assert_array_equal(served.posterior.root, posterior.root)
     with pytest.raises(CorruptArtifact, match="learned on schema"):
         Theta.unpack(content, sha256(content), "6" * 64)
     with pytest.raises(CorruptArtifact, match="came from theta"):

@@ -1,0 +1,111 @@
+"""Laplace intervals: the covariance by its definition, what rows can and cannot do to it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from meta.effects import EffectsPrior
+from meta.posterior import REACH, Posterior, directions
+from tests.meta.toy import sigmoid
+
+PRIOR = EffectsPrior(np.array([0, 2]), np.array([0.5, -0.5]), np.array([0.3, 0.1]), 0.2, -1.0, theta_sd=0.05)
+LEVEL_SD = 0.4
+
+
+@pytest.fixture
+def rows() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def network(rows: np.ndarray) -> np.ndarray:
+    return rows.sum(axis=1).astype(np.float64)
+
+
+def covariance(posterior: Posterior) -> np.ndarray:
+    root = posterior.root.astype(np.float64)
+    return root @ root.T
+
+
+def test_directions_start_with_the_level(rows: np.ndarray, network: np.ndarray) -> None:
+    first = directions(PRIOR, network, rows)[0]
+    assert first.tolist() == [1.0, network[0] + 1.0, rows[0, 0] - 0.5, rows[0, 2] + 0.5]
+
+
+def test_the_covariance_is_the_inverse_of_prior_precision_plus_information(rows, network) -> None:
+    logits = 1.1 * network - 0.7
+    along, pd = directions(PRIOR, network, rows), sigmoid(logits)
+    sds = np.array([LEVEL_SD, 0.2, 0.3, 0.1])
+    expected = np.linalg.inv(np.diag(1 / sds**2) + along.T @ np.diag(pd * (1 - pd)) @ along)
+    posterior = Posterior.after_rows(PRIOR, LEVEL_SD, network, rows, logits)
+    np.testing.assert_allclose(covariance(posterior), expected, rtol=1e-5, atol=1e-8)
+    assert posterior.level_sd == pytest.approx(np.sqrt(expected[0, 0]), rel=1e-6)
+    sd = posterior.logit_sd(network, rows)
+    np.testing.assert_allclose(sd**2, np.einsum("nj,jk,nk->n", along, expected, along) + 0.05**2, rtol=1e-5)
+
+
+def test_one_row_by_hand() -> None:
+    # level sd 1 alone, one row with pd = 1/2: precision 1 + 1/4, so the level's variance is 0.8
+    alone = EffectsPrior(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), 0.0, 0.0)
+    posterior = Posterior.after_rows(alone, 1.0, np.zeros(1), np.zeros((1, 2), np.float32), np.zeros(1))
+    assert posterior.level_sd == pytest.approx(np.sqrt(0.8))
+    assert posterior.logit_sd(np.zeros(1), np.zeros((1, 2), np.float32))[0] == pytest.approx(np.sqrt(0.8))
+
+
+def test_no_rows_leave_the_prior(rows, network) -> None:
+    before = Posterior.before_rows(PRIOR, LEVEL_SD)
+    np.testing.assert_allclose(covariance(before), np.diag([0.4, 0.2, 0.3, 0.1]) ** 2, rtol=1e-6)
+    after = Posterior.after_rows(PRIOR, LEVEL_SD, network[:0], rows[:0], network[:0])
+    np.testing.assert_allclose(covariance(after), covariance(before), rtol=1e-6, atol=1e-12)
+
+
+def test_more_rows_never_widen(rows, network) -> None:
+    rng = np.random.default_rng(1)
+    others = rng.normal(0.0, 2.0, (200, 3)).astype(np.float32)
+    theirs = others.sum(axis=1).astype(np.float64)
+    widths = [
+        Posterior.after_rows(PRIOR, LEVEL_SD, network[:n], rows[:n], network[:n]).logit_sd(theirs, others)
+        for n in range(len(rows) + 1)
+    ]
+    assert (np.diff(widths, axis=0) < 1e-6).all()
+    assert (widths[-1] < widths[0]).all()
+
+
+def test_what_theta_itself_does_not_know_widens_every_account_and_not_their_mean(rows, network) -> None:
+    logits = network - 1.0
+    exact = Posterior.before_rows(replace(PRIOR, theta_sd=0.0), LEVEL_SD)
+    vague = Posterior.before_rows(replace(PRIOR, theta_sd=0.3), LEVEL_SD)
+    gap = vague.logit_sd(network, rows) ** 2 - exact.logit_sd(network, rows) ** 2
+    np.testing.assert_allclose(gap, 0.09, rtol=1e-6)
+    assert vague.mean_pd_sd(network, rows, logits) == exact.mean_pd_sd(network, rows, logits)
+
+
+def test_the_mean_of_equal_accounts_is_as_sure_as_the_level(rows) -> None:
+    alone = replace(PRIOR, slope_sd=np.zeros(2), scale_sd=0.0)
+    posterior = Posterior.before_rows(alone, 0.4)
+    assert posterior.mean_pd_sd(np.full(12, -1.0), rows, np.full(12, -1.3)) == pytest.approx(0.4)
+
+
+def test_the_mean_of_unequal_accounts_by_hand(rows) -> None:
+    # PDs 1/2 and 1/10, level sd 0.4: d mean / d level = (0.25 + 0.09) / 2; on the logit of 0.3: over 0.3 * 0.7
+    posterior = Posterior.before_rows(replace(PRIOR, slope_sd=np.zeros(2), scale_sd=0.0), 0.4)
+    logits = np.array([0.0, -np.log(9.0)])
+    assert posterior.mean_pd_sd(logits, rows[:2], logits) == pytest.approx(0.4 * 0.17 / 0.21)
+
+
+def test_the_mean_matches_finite_differences(rows, network) -> None:
+    posterior = Posterior.before_rows(PRIOR, LEVEL_SD)
+    logits, along = network - 1.0, directions(PRIOR, network, rows)
+
+    def logit_of_mean(effects: np.ndarray) -> float:
+        mean = sigmoid(logits + along @ effects).mean()
+        return np.log(mean) - np.log1p(-mean)
+
+    gradient = [(logit_of_mean(1e-5 * e) - logit_of_mean(-1e-5 * e)) / 2e-5 for e in np.eye(4)]
+    expected = np.sqrt((np.square(gradient) * np.diag(covariance(posterior))).sum())
+    assert posterior.mean_pd_sd(network, rows, logits) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_reach_is_that_of_a_ninety_percent_interval() -> None:
+    assert pytest.approx(1.644854, abs=1e-6) == REACH
