@@ -72,13 +72,15 @@ class AdaptedMarket:
     """A theta_prime (the learner's tensors and ``level``) and how it came about.
 
     share: kept share of the learner's move, 0 to 1; level: posterior mode of the level, in logits; prior: what was
-    known of it beforehand; diverged: the inner loop left the finite numbers, so that the ranking was left as theta's.
+    known of it beforehand; ranking (n_rows,): logits of its own rows without level and correction; diverged: the inner
+    loop left the finite numbers, so that the ranking was left as theta's.
     """
 
     theta_prime: Params
     share: float
     level: float
     prior: LevelPrior
+    ranking: FloatArray
     diverged: bool = False
 
 
@@ -104,16 +106,22 @@ def adapt_markets(
     if inner_steps == 0:
         kept = [0.0] * len(markets)
     moving = [i for i, share in enumerate(kept) if share > 0 and len(markets[i].y)]
-    weights = [at_rest] * len(markets)
+    resting = [market_logits(learner, at_rest, market.x) for market in markets]
+    found = [
+        _settle_level(at_rest, logits, market, prior, 0.0)
+        for logits, market, prior in zip(resting, markets, priors, strict=True)
+    ]
     if moving:
-        support = _support(learner, at_rest, [markets[i] for i in moving], [priors[i] for i in moving])
+        support = _support([markets[i] for i in moving], [found[i].level for i in moving])
         adapted = shrink(at_rest, learner.adapt(theta.params, support), torch.tensor([kept[i] for i in moving]))
         for place, i in enumerate(moving):
-            weights[i] = {name: value[place].contiguous() for name, value in adapted.items()}
-    return [
-        _settle_level(learner, at_rest, w, market, prior, share)
-        for w, market, prior, share in zip(weights, markets, priors, kept, strict=True)
-    ]
+            weights = {name: value[place].contiguous() for name, value in adapted.items()}
+            logits = market_logits(learner, weights, markets[i].x)
+            if np.isfinite(logits).all():
+                found[i] = _settle_level(weights, logits, markets[i], priors[i], kept[i])
+            else:
+                found[i] = replace(found[i], diverged=True)
+    return found
 
 
 @torch.no_grad()
@@ -130,31 +138,22 @@ def market_prior(prior: LevelPrior, market: MarketRows) -> LevelPrior:
     return prior.given_base_rate(market.declared.value, market.declared.low, market.declared.high)
 
 
-def _support(
-    learner: Learner, at_rest: Params, markets: Sequence[MarketRows], priors: Sequence[LevelPrior]
-) -> LabelledRows:
-    offsets = []
-    for market, prior in zip(markets, priors, strict=True):
-        logits = market_logits(learner, at_rest, market.x) + market.correction
-        offsets.append(fit_level(logits, market.y, prior.mean, prior.sd) + market.correction)
+def _support(markets: Sequence[MarketRows], levels: Sequence[float]) -> LabelledRows:
+    offsets = [level + market.correction for market, level in zip(markets, levels, strict=True)]
     return stack([(market.x, market.y) for market in markets], offsets)
 
 
 def _settle_level(
-    learner: Learner, at_rest: Params, weights: Params, market: MarketRows, prior: LevelPrior, share: float
+    weights: Params, ranking: FloatArray, market: MarketRows, prior: LevelPrior, share: float
 ) -> AdaptedMarket:
-    logits = market_logits(learner, weights, market.x) + market.correction
-    if not np.isfinite(logits).all():
-        return replace(_settle_level(learner, at_rest, at_rest, market, prior, 0.0), diverged=True)
-    level = fit_level(logits, market.y, prior.mean, prior.sd)
-    return AdaptedMarket(with_level(weights, level), share, level, prior)
+    level = fit_level(ranking + market.correction, market.y, prior.mean, prior.sd)
+    return AdaptedMarket(with_level(weights, level), share, level, prior, ranking)
 
 
 def posterior_of(theta: Theta, market: MarketRows, adapted: AdaptedMarket) -> Posterior:
     """What remains uncertain about an adapted market, its rows taken into account."""
-    learner = theta.learner()
     network = network_logits(theta, adapted.theta_prime, market.x)
-    logits = market_logits(learner, adapted.theta_prime, market.x) + adapted.level + market.correction
+    logits = adapted.ranking + adapted.level + market.correction
     return Posterior.after_rows(theta.effects, adapted.prior.sd, network, market.x, logits)
 
 

@@ -129,12 +129,11 @@ def _mirrored_logits(
     learner = theta.learner()
     at_rest, encoder = learner.at_rest(theta.params), theta.encoder
     names = [c.name for c in encoder.columns if c.kind == "numeric" and theta.profiles.typical[c.name] is not None]
-    logits = np.empty((len(x), len(names)))
-    for j, name in enumerate(names):
-        values = np.asarray(columns[name], dtype=np.float64)
-        turned = 2.0 * float(theta.profiles.typical[name] or 0.0) - values
-        logits[:, j] = market_logits(learner, at_rest, encoder.encode({**columns, name: turned.tolist()}))
-    return names, logits
+    turned = [np.empty((0, x.shape[1]), np.float32)]
+    for name in names:
+        values = 2.0 * float(theta.profiles.typical[name] or 0.0) - np.asarray(columns[name], dtype=np.float64)
+        turned.append(encoder.encode({**columns, name: values.tolist()}))
+    return names, market_logits(learner, at_rest, np.concatenate(turned)).reshape(len(names), len(x)).T
 
 
 def _p_value(statistics: FloatArray) -> float:

@@ -14,6 +14,7 @@ from scipy.stats import t as student_t
 
 from meta.adaptation import AdaptedMarket, MarketRows, adapt_markets, market_logits, market_prior
 from meta.effects import most_probable_effects
+from meta.level import fit_level
 from meta.metrics import auc
 from meta.thetas import Theta
 
@@ -80,14 +81,15 @@ def cross_fit(
     if rows.y.sum() >= minimum_defaults:
         minimum = min(minimum, max(1, min(int(part.y.sum()) for part in parts)))
     adapted = adapt_markets(theta, parts, inner_steps=inner_steps, minimum_defaults=minimum)
-    levelled = adapt_markets(theta, parts, inner_steps=0)
     logits = {rung: np.empty(len(rows.y)) for rung in LADDER}
-    at_rest = theta.learner().at_rest(theta.params)
-    rest = market_logits(theta.learner(), at_rest, rows.x) + market_prior(theta.level_prior, rows).mean
-    logits["theta"] = rest + rows.correction
-    for fold, part, moved, level in zip(folds, parts, adapted, levelled, strict=True):
-        for rung, result in (("theta_prime", moved), ("base_rate_only", level)):
-            logits[rung][fold] = _logits_of(theta, result, rows.x[fold]) + rows.correction
+    rest = market_logits(theta.learner(), theta.learner().at_rest(theta.params), rows.x)
+    prior = market_prior(theta.level_prior, rows)
+    logits["theta"] = rest + prior.mean + rows.correction
+    for fold, part, moved in zip(folds, parts, adapted, strict=True):
+        logits["theta_prime"][fold] = _logits_of(theta, moved, rows.x[fold]) + rows.correction
+        others = np.setdiff1d(np.arange(len(rows.y)), fold)
+        level = fit_level(rest[others] + part.correction, part.y, prior.mean, prior.sd)
+        logits["base_rate_only"][fold] = rest[fold] + level + rows.correction
         logits["scratch"][fold] = _scratch_logits(theta, part, rows.x[fold])
     return CrossFitted(rows.y, logits, any(result.diverged for result in adapted))
 

@@ -10,7 +10,7 @@ import pandas
 from scipy.special import expit
 
 from app.domain.recipes import AdaptationRecipe, ThetaRecipe
-from app.engine.adapter import adapt
+from app.engine.adapter import adapt, load_theta, posted_rows
 from app.engine.contract import Adaptation, BaseRateBelief, FeatureColumns, ProgressEvent, Support, TrainedTheta
 from app.engine.predictor import Predictor
 from app.engine.training import train_theta
@@ -18,6 +18,7 @@ from benchmarks.few_shot.data import Rows, schema_of
 from benchmarks.few_shot.design import CASE_CONTROL, RANDOM, Posted, logit
 from benchmarks.few_shot.level import DECLARED_SD, intercept_at_rate
 from benchmarks.few_shot.rival import FloatArray, PDs, Positions, SourceMarkets
+from meta.adaptation import adapt_markets
 
 THETA = "theta"
 THETA_LEVEL = "theta + level"
@@ -61,12 +62,11 @@ class Thetaprime:
     def pds(self, posted: Posted, query: Positions) -> PDs:
         asked = self._columns_at(query)
         moved = self._adapt(posted, AdaptationRecipe())
-        level = self._adapt(posted, AdaptationRecipe(inner_steps=0))
         adapted = Predictor(self.schema, self.theta, moved.artifact)
         serving = adapted if moved.verdict == "activate" else self.resting
         self._serving = {THETA: self.resting, THETA_PRIME: adapted, GUARDED: serving}
         prime, at_rest = adapted.pd(asked), self.at_rest[query]
-        found = {THETA: at_rest, THETA_LEVEL: Predictor(self.schema, self.theta, level.artifact).pd(asked)}
+        found = {THETA: at_rest, THETA_LEVEL: expit(self._levelled(posted, at_rest))}
         found |= {THETA_PRIME: prime, GUARDED: prime if serving is adapted else at_rest}
         if posted.base_rate is not None:
             found[THETA_DECLARED] = self._at_rate(posted.base_rate)[query]
@@ -77,6 +77,13 @@ class Thetaprime:
         asked = self._columns_at(query)
         found = {id(p): mean_pd_range(p, asked) for p in self._serving.values()}
         return {name: found[id(predictor)] for name, predictor in self._serving.items()}
+
+    def _levelled(self, posted: Posted, at_rest: FloatArray) -> FloatArray:
+        """Logits of accounts once the level alone has moved."""
+        loaded = load_theta(self.theta.weights, self.theta.sha256, self.schema.sha256())
+        rows = posted_rows(loaded, self._support(posted), _belief(posted.base_rate)).rows
+        (level_only,) = adapt_markets(loaded, [rows], inner_steps=0)
+        return np.log(at_rest) - np.log1p(-at_rest) + level_only.level - loaded.level_prior.mean
 
     def _at_rate(self, rate: float) -> FloatArray:
         logits = np.log(self.at_rest) - np.log1p(-self.at_rest)
@@ -89,9 +96,12 @@ class Thetaprime:
         return self._met[1]
 
     def _adapt(self, posted: Posted, recipe: AdaptationRecipe) -> Adaptation:
+        belief = _belief(posted.base_rate)
+        return adapt(self.schema, self.theta, self._support(posted), base_rate=belief, recipe=recipe)
+
+    def _support(self, posted: Posted) -> Support:
         columns, labels = _taken(self.accounts, posted.support), [bool(label) for label in posted.y]
-        support = Support(columns, labels, RANDOM if posted.base_rate is None else CASE_CONTROL)
-        return adapt(self.schema, self.theta, support, base_rate=_belief(posted.base_rate), recipe=recipe)
+        return Support(columns, labels, RANDOM if posted.base_rate is None else CASE_CONTROL)
 
 
 class OtherLearner(Thetaprime):
