@@ -17,7 +17,7 @@ from meta.episodes import Design, stack
 from meta.errors import InvalidEpisode
 from meta.learners import Learner
 from meta.learners.map_bayes import EFFECTS
-from meta.level import LevelPrior, fit_level, prior_correction
+from meta.level import LevelPrior, fit_level, level_at_rate, prior_correction
 from meta.pooled import predict_logits
 from meta.posterior import Posterior
 from meta.strength import shrink
@@ -98,7 +98,6 @@ def adapt_markets(
     """
     learner = theta.learner(inner_steps)
     at_rest = learner.at_rest(theta.params)
-    priors = [market_prior(theta.level_prior, market) for market in markets]
     kept = [
         theta.strength.at(market.y.sum(), minimum_defaults) if shares is None else shares[i]
         for i, market in enumerate(markets)
@@ -107,6 +106,7 @@ def adapt_markets(
         kept = [0.0] * len(markets)
     moving = [i for i, share in enumerate(kept) if share > 0 and len(markets[i].y)]
     resting = [market_logits(learner, at_rest, market.x) for market in markets]
+    priors = [market_prior(theta.level_prior, market, z) for market, z in zip(markets, resting, strict=True)]
     found = [
         _settle_level(at_rest, logits, market, prior, 0.0)
         for logits, market, prior in zip(resting, markets, priors, strict=True)
@@ -118,7 +118,8 @@ def adapt_markets(
             weights = {name: value[place].contiguous() for name, value in adapted.items()}
             logits = market_logits(learner, weights, markets[i].x)
             if np.isfinite(logits).all():
-                found[i] = _settle_level(weights, logits, markets[i], priors[i], kept[i])
+                prior = market_prior(theta.level_prior, markets[i], logits)
+                found[i] = _settle_level(weights, logits, markets[i], prior, kept[i])
             else:
                 found[i] = replace(found[i], diverged=True)
     return found
@@ -131,11 +132,31 @@ def market_logits(learner: Learner, weights: Params, x: NDArray[np.float32]) -> 
     return learner.predict(network, torch.from_numpy(x)).double().numpy()
 
 
-def market_prior(prior: LevelPrior, market: MarketRows) -> LevelPrior:
-    """What is known of a market's level before its rows are looked at: its declared rate, or else other markets."""
+def market_prior(prior: LevelPrior, market: MarketRows, ranking: FloatArray) -> LevelPrior:
+    """What is known of a market's level without its labels: its declared rate, or else other markets.
+
+    ranking (n_rows,): theta's logits of its rows. A declared rate places the level where the mean PD over accounts
+    such as these is that rate.
+    """
     if market.declared is None:
         return prior
-    return prior.given_base_rate(market.declared.value, market.declared.low, market.declared.high)
+    declared = market.declared
+    given = prior.given_base_rate(declared.value, declared.low, declared.high)
+    if not len(market.y) or (market.design == "case_control" and not 0 < market.y.sum() < len(market.y)):
+        return given
+    return given.seen_accounts(*level_at_rate(ranking, _shares(market), declared.value))
+
+
+def _shares(market: MarketRows) -> FloatArray:
+    """What share of the market's accounts each row stands for, (n_rows,); drawn by label, defaulters stand for few.
+
+    Source:  Manski & Lerman 1977, Econometrica 45(8), for weights of label-selected rows.
+    """
+    if market.design == "random" or market.declared is None:
+        return np.full(len(market.y), 1.0 / len(market.y))
+    rate, n_defaults = market.declared.value, market.y.sum()
+    found: FloatArray = np.where(market.y == 1.0, rate / n_defaults, (1.0 - rate) / (len(market.y) - n_defaults))
+    return found
 
 
 def _support(markets: Sequence[MarketRows], levels: Sequence[float]) -> LabelledRows:

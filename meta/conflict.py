@@ -60,7 +60,7 @@ def _run_tests(
     learner = theta.learner()
     at_rest = learner.at_rest(theta.params)
     logits = market_logits(learner, at_rest, rows.x) + rows.correction
-    prior = market_prior(theta.level_prior, rows)
+    prior = market_prior(theta.level_prior, rows, logits - rows.correction)
     expected = logits + fit_level(logits, rows.y, prior.mean, prior.sd)
     white = theta.effects.directions(network_logits(theta, at_rest, rows.x), rows.x) * theta.effects.sds
     residuals = _residuals(expected, white, rows.y, rng)  # first row: what was posted; others: honest draws

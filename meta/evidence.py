@@ -83,7 +83,7 @@ def cross_fit(
     adapted = adapt_markets(theta, parts, inner_steps=inner_steps, minimum_defaults=minimum)
     logits = {rung: np.empty(len(rows.y)) for rung in LADDER}
     rest = market_logits(theta.learner(), theta.learner().at_rest(theta.params), rows.x)
-    prior = market_prior(theta.level_prior, rows)
+    prior = market_prior(theta.level_prior, rows, rest)
     logits["theta"] = rest + prior.mean + rows.correction
     for fold, part, moved in zip(folds, parts, adapted, strict=True):
         logits["theta_prime"][fold] = _logits_of(theta, moved, rows.x[fold]) + rows.correction

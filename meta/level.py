@@ -55,6 +55,16 @@ class LevelPrior:
         spread = (logit(high) - logit(low)) / (2 * 1.645) if low is not None and high is not None else 0.0
         return replace(self, mean=shift, sd=math.hypot(self.declared_sd, spread))
 
+    def seen_accounts(self, level: float, error: float) -> "LevelPrior":
+        """Weigh a prior given a base rate with the ``level`` at which accounts of the market have that rate.
+
+        error: standard error of that level, in logits. How uncertain the rate itself is, both share.
+        """
+        own, shared = self.declared_sd**2, max(self.sd**2 - self.declared_sd**2, 0.0)
+        weight = own / (own + error**2)
+        mean = self.mean + weight * (level - self.mean)
+        return replace(self, mean=mean, sd=math.sqrt((1.0 - weight) * own + shared))
+
 
 def fit_level(logits: FloatArray, y: FloatArray, mean: float, sd: float) -> float:
     """Find the most probable level of one market: logistic likelihood, Normal(mean, sd) prior, by Newton's method.
@@ -73,10 +83,20 @@ def fit_level(logits: FloatArray, y: FloatArray, mean: float, sd: float) -> floa
     return level
 
 
-def level_deviation(logits: FloatArray, y: FloatArray, level: float, sd: float) -> float:
-    """Posterior standard deviation of the level (Laplace), in logits."""
-    pd = 1.0 / (1.0 + np.exp(-(logits + level)))
-    return 1.0 / math.sqrt(float((pd * (1.0 - pd)).sum()) + 1.0 / sd**2)
+def level_at_rate(logits: FloatArray, shares: FloatArray, rate: float) -> tuple[float, float]:
+    """Find the level at which the mean PD is ``rate``, and its standard error: how far it hangs on these very rows.
+
+    Shapes:  logits (n_rows,); shares (n_rows,), the weight of each row in the mean, summing to 1.
+    """
+    level = logit(rate) - logit(float(np.clip((shares / (1.0 + np.exp(-logits))).sum(), 1e-6, 1 - 1e-6)))
+    for _ in range(50):
+        pd = 1.0 / (1.0 + np.exp(-(logits + level)))
+        step = (rate - float((shares * pd).sum())) / max(float((shares * pd * (1.0 - pd)).sum()), 1e-12)
+        level += max(-1.0, min(1.0, step))
+        if abs(step) < 1e-10:
+            break
+    slope = float((shares * pd * (1.0 - pd)).sum())
+    return level, math.sqrt(float((shares**2 * (pd - rate) ** 2).sum())) / max(slope, 1e-12)
 
 
 def learn_level_prior(markets: Sequence[tuple[FloatArray, FloatArray]]) -> LevelPrior:

@@ -270,7 +270,8 @@ class MetaTraining:
         mature = [[name for other in self.folds if other is not fold for name in other] for fold in self.folds]
         stretched = [self._stretched(p, stretch, names) for p, names in zip(fold_params, mature, strict=True)]
         folds = self._fold_markets(stretched)
-        return learn_from_folds(folds, self._disagreement(stretched), stretch, self.settings.seed)
+        theta_sd = MISFIT * jackknife_spread([self._network_logits(params) for params in stretched])
+        return learn_from_folds(folds, theta_sd, stretch, self.settings.seed)
 
     def _stretched(self, theta: Params, by: float, mature: Sequence[str]) -> Params:
         """Multiply the network's logits, members alike, and set its level anew on the rows that it learned from."""
@@ -290,17 +291,6 @@ class MetaTraining:
     def _network_logits(self, theta: Params) -> NDArray[np.float64]:
         at_rest = self.learner.at_rest(theta)
         return self.logits_at_rest({name: value for name, value in at_rest.items() if name not in EFFECTS})
-
-    def _disagreement(self, fold_params: Sequence[Params]) -> float:
-        """How exactly a theta of all markets is known, in logits: how far the folds' are apart on a row, times MISFIT.
-
-        Each fold's was learned on all markets but its own, which makes it a jackknife; levels are left aside.
-        Source:  Efron & Stein 1981, Annals of Statistics 9(3).
-        """
-        every = np.stack([self._network_logits({n: v.cpu() for n, v in params.items()}) for params in fold_params])
-        every -= every.mean(axis=1, keepdims=True)
-        n_folds = len(every)
-        return MISFIT * float(np.sqrt(every.var(axis=0, ddof=1).mean() * (n_folds - 1) ** 2 / n_folds))
 
     def logits_at_rest(self, weights: Params) -> NDArray[np.float64]:
         """Logits of every source row under network weights, (n_rows,)."""
@@ -351,3 +341,15 @@ class MetaTraining:
             "outer_steps": final[1].n_steps,
             **lessons.report,
         }
+
+
+def jackknife_spread(logits: Sequence[NDArray[np.float64]]) -> float:
+    """How exactly a theta of all markets is known: how far those of all but one fold each are apart on a row.
+
+    In logits, their levels aside.
+    Source:  Efron & Stein 1981, Annals of Statistics 9(3).
+    """
+    every = np.stack(logits)
+    every = every - every.mean(axis=1, keepdims=True)
+    n_folds = len(every)
+    return float(np.sqrt(every.var(axis=0, ddof=1).mean() * (n_folds - 1) ** 2 / n_folds))

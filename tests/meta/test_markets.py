@@ -11,7 +11,7 @@ from meta.adaptation import DeclaredRate, MarketRows, adapt_markets, posterior_o
 from meta.checkpoint import sha256
 from meta.errors import CorruptArtifact, InvalidEpisode, InvalidRecipe
 from meta.guard import Case, GuardRule, Judgement, judge
-from meta.meta_training import MetaTraining, TrainingSettings, _disagreement
+from meta.meta_training import MetaTraining, TrainingSettings, jackknife_spread
 from meta.metrics import log_loss
 from meta.serving import serve
 from meta.source import SourceTable, assign_folds, column_values
@@ -159,11 +159,11 @@ def test_theta_holds_the_spreads_that_its_folds_taught(bayes) -> None:
 
 def test_thetas_disagree_by_the_jackknife_with_their_levels_taken_out() -> None:
     # two thetas, apart by 2 on every row after centring: sum of squares 2, variance 2, times (2 - 1)^2 / 2: 1
-    assert _disagreement([np.array([1.0, -1.0]), np.array([9.0, 11.0])]) == pytest.approx(1.0)
-    assert _disagreement([np.array([1.0, -1.0]), np.array([11.0, 9.0])]) == pytest.approx(0.0)
+    assert jackknife_spread([np.array([1.0, -1.0]), np.array([9.0, 11.0])]) == pytest.approx(1.0)
+    assert jackknife_spread([np.array([1.0, -1.0]), np.array([11.0, 9.0])]) == pytest.approx(0.0)
     # three: 0, 3 and -3 around their mean 0 on one row: variance 9, times (3 - 1)^2 / 3: 12
     three = [np.array([a, -a]) for a in (0.0, 3.0, -3.0)]
-    assert _disagreement(three) == pytest.approx(np.sqrt(12.0))
+    assert jackknife_spread(three) == pytest.approx(np.sqrt(12.0))
 
 
 def test_no_rows_give_theta_at_rest_bit_for_bit(theta: Theta, newcomer) -> None:
