@@ -6,7 +6,16 @@ import numpy as np
 import pandas
 import pytest
 
-from meta.columns import LEAST_LIMIT, MIN_ROWS, OUTSIDE_SHARE, STATISTICS, ColumnProfiles, Strangeness, fit_profiles
+from meta.columns import (
+    LEAST_LIMIT,
+    MIN_ROWS,
+    OUTSIDE_SHARE,
+    STATISTICS,
+    ColumnProfiles,
+    Strangeness,
+    _distances,
+    fit_profiles,
+)
 from meta.features import Encoder, fit_encoder
 from meta.types import Column
 
@@ -251,3 +260,21 @@ def test_a_column_that_varies_wildly_between_honest_supports_has_a_wider_limit(s
     columns = {c.name: chosen[c.name].tolist() for c in COLUMNS}
     assert stepped.strange_columns(encoder, columns) == []
     assert stepped.limit[0] >= honest.limit[0]
+
+
+def test_distances_by_hand() -> None:
+    # 100 values 0..99 (median 49.5, quartiles 24.75 and 74.25) against median 40 +- 3 and log IQR ln 30 +- 0.2
+    statistics = np.array([40.0, 3.0, np.log(30.0), 0.2, 20.0, -1.0, 200.0])
+    off, wide = _distances(statistics, np.arange(100.0))
+    assert off == pytest.approx(9.5 / np.sqrt(9.0 + np.pi / 2 * 400 / 100), rel=1e-3)
+    assert wide == pytest.approx(np.log(49.5 / 30) / np.sqrt(0.04 + 0.0136), rel=1e-3)
+    assert _distances(statistics, np.full(100, 49.5)) == (off, 0.0)  # one value only: no spread to compare
+
+
+def test_a_column_is_held_from_its_limit_on(source: pandas.DataFrame, encoder: Encoder, profiles) -> None:
+    columns = posted(1)
+    distance = max(_distances(profiles.statistics[0], np.array(columns["age"])))
+    assert distance > 0
+    for factor, accused in ((1.01, []), (0.99, ["age"])):
+        limit = np.r_[factor * distance, profiles.limit[1:]]
+        assert grave(replace(profiles, limit=limit).strange_columns(encoder, columns)) == accused

@@ -1,12 +1,24 @@
 """Prior predictive checks: honest markets are accused as often as chance has it, contradictions nearly always."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from meta.adaptation import DeclaredRate, MarketRows
-from meta.conflict import MAX_ROWS, MIN_ROWS, N_DRAWS, Conflict, _evidence_for, _p_value, _squared_moves, find_conflicts
+from meta.conflict import (
+    MAX_ROWS,
+    MIN_ROWS,
+    N_DRAWS,
+    Conflict,
+    _evidence_for,
+    _mirrored_logits,
+    _p_value,
+    _squared_moves,
+    find_conflicts,
+)
 from meta.thetas import Theta
-from tests.meta.toy import Posted, honest_support, toy_theta
+from tests.meta.toy import Posted, honest_support, toy_logits, toy_theta
 
 CHECKS = ("ranking", "column", "move")
 
@@ -28,8 +40,10 @@ def flipped(theta: Theta, posted: Posted, name: str) -> Posted:
     return Posted(columns, MarketRows(theta.encoder.encode(columns), posted.rows.y, "random"))
 
 
-def test_honest_markets_are_accused_as_often_as_chance_has_it(theta: Theta, monkeypatch) -> None:
+@pytest.mark.parametrize("slope_sd", [0.1, 0.8])
+def test_honest_markets_are_accused_as_often_as_chance_has_it(slope_sd: float, monkeypatch) -> None:
     monkeypatch.setattr("meta.conflict.N_DRAWS", 399)  # as fair, and faster
+    theta = toy_theta(slope_sd=slope_sd)
     rng = np.random.default_rng(0)
     found: dict[str, list[float]] = {check: [] for check in CHECKS}
     for seed in range(200):
@@ -134,3 +148,19 @@ def test_the_squared_move_by_hand() -> None:
     white, weight = np.array([[1.0], [-1.0]]), np.full(2, 0.25)
     assert _squared_moves(np.array([[0.5, -0.5]]), white, weight).tolist() == pytest.approx([1 / 0.75])
     assert _squared_moves(np.array([[0.5, -0.5]]), 0 * white, weight).tolist() == [0.0]
+
+
+def test_a_column_is_turned_round_its_typical_value(theta: Theta) -> None:
+    posted = honest_support(theta, 5, np.random.default_rng(7))
+    names, found = _mirrored_logits(theta, posted.columns, posted.rows.x)
+    assert names == ["debt", "income"]
+    for j, name in enumerate(names):
+        typical = theta.profiles.typical[name]
+        turned = {**posted.columns, name: [2 * typical - value for value in posted.columns[name]]}
+        np.testing.assert_allclose(found[:, j], toy_logits(theta, theta.encoder.encode(turned)), rtol=1e-4, atol=1e-5)
+
+
+def test_a_column_without_a_typical_value_is_not_turned(theta: Theta) -> None:
+    posted = honest_support(theta, 5, np.random.default_rng(7))
+    sparse = replace(theta, profiles=replace(theta.profiles, typical={**theta.profiles.typical, "debt": None}))
+    assert _mirrored_logits(sparse, posted.columns, posted.rows.x)[0] == ["income"]

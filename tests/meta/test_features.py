@@ -76,3 +76,23 @@ def test_refusals_name_the_column() -> None:
         fit_encoder(COLUMNS, pandas.DataFrame({"income": ["x"], "job": ["clerk"]}))
     with pytest.raises(InvalidColumns, match="absent from the source rows"):
         fit_encoder(COLUMNS, pandas.DataFrame({"income": [1.0]}))
+
+
+def test_every_slot_knows_its_column_and_what_it_says() -> None:
+    encoder = make_encoder()
+    assert encoder.column_names == ["income", "job"]
+    kinds = ["bin"] * N_BINS + ["scaled", "absent"] + ["category"] * 2 + ["absent"] * 2
+    assert encoder.kind_of_slot.tolist() == kinds
+    assert encoder.column_of_slot.tolist() == [0] * (N_BINS + 2) + [1] * 4
+    assert encoder.absence_slots.tolist() == np.flatnonzero(encoder.kind_of_slot == "absent").tolist()
+
+
+def test_numeric_columns_are_numbered_first_whatever_the_schemas_order() -> None:
+    frame = pandas.DataFrame({"job": ["clerk"] * 30, "income": np.arange(30.0), "age": np.arange(30.0)})
+    columns = (COLUMNS[1], Column("income", "numeric"), Column("age", "numeric"))
+    encoder = fit_encoder(columns, frame)
+    assert encoder.column_names == ["income", "age", "job"]
+    row = encoder.encode({"job": ["clerk"], "income": [29.0], "age": [0.0]})[0]
+    for name, n_full in (("income", N_BINS), ("age", 0)):
+        slots = (encoder.column_of_slot == encoder.column_names.index(name)) & (encoder.kind_of_slot == "bin")
+        assert row[slots].sum() == n_full

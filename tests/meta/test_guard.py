@@ -131,10 +131,11 @@ def test_only_a_clear_loss_counts(gains: list[float], verdict: str, theta: Theta
     assert judge(case_of(theta, posted)).verdict == verdict
 
 
-def test_a_gain_that_is_clear_is_no_matter_however_small_the_chance(theta: Theta, posted: Posted, quiet) -> None:
-    quiet(gains=[0.3, 0.31])
+def test_a_gain_is_no_fault_however_strict_the_rule(theta: Theta, posted: Posted, quiet) -> None:
+    quiet(gains=[0.05, -0.04])
     (finding,) = judge(case_of(theta, posted, rules=(GuardRule(0, 1.0, 1.0),))).findings
-    assert (finding.severity, finding.p_value) == ("note", pytest.approx(1.0))
+    assert finding.severity == "note"
+    assert 0.5 < finding.p_value < 1.0
 
 
 def test_an_inner_loop_that_diverged_is_refused(theta: Theta, posted: Posted, quiet) -> None:

@@ -5,9 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from meta.adaptation import (
+    AdaptedMarket,
+    DeclaredRate,
+    MarketRows,
+    adapt_markets,
+    market_logits,
+    network_logits,
+    posterior_of,
+)
 from meta.effects import EffectsPrior
 from meta.posterior import REACH, Posterior, directions
-from tests.meta.toy import sigmoid
+from meta.thetas import Theta
+from tests.meta.toy import honest_support, sigmoid, toy_logits, toy_theta
 
 PRIOR = EffectsPrior(np.array([0, 2]), np.array([0.5, -0.5]), np.array([0.3, 0.1]), 0.2, -1.0, theta_sd=0.05)
 LEVEL_SD = 0.4
@@ -109,3 +119,47 @@ def test_the_mean_matches_finite_differences(rows, network) -> None:
 
 def test_the_reach_is_that_of_a_ninety_percent_interval() -> None:
     assert pytest.approx(1.644854, abs=1e-6) == REACH
+
+
+def adapted_rows(design: str) -> tuple[Theta, MarketRows, AdaptedMarket]:
+    theta = toy_theta(slope_sd=0.5)
+    rows = honest_support(theta, 120, np.random.default_rng(0), level=0.0).rows
+    if design == "case_control":
+        rows = MarketRows(rows.x, rows.y, "case_control", DeclaredRate(0.05, 0.04, 0.06))
+    return theta, rows, adapt_markets(theta, [rows])[0]
+
+
+@pytest.mark.parametrize("design", ["random", "case_control"])
+def test_an_adapted_markets_posterior_is_taken_at_its_fitted_logits_selection_included(design: str) -> None:
+    theta, rows, adapted = adapted_rows(design)
+    found = posterior_of(theta, rows, adapted)
+    base = toy_logits(theta, rows.x)
+    fitted = market_logits(theta.learner(), adapted.theta_prime, rows.x) + adapted.level + rows.correction
+    expected = Posterior.after_rows(theta.effects, adapted.prior.sd, base, rows.x, fitted)
+    np.testing.assert_allclose(covariance(found), covariance(expected), rtol=1e-3, atol=1e-6)
+    assert (rows.correction != 0.0) == (design == "case_control")
+
+
+def test_the_network_alone_stays_thetas_where_effects_move() -> None:
+    theta, rows, adapted = adapted_rows("random")
+    assert adapted.theta_prime["slope"].abs().max() > 0
+    np.testing.assert_allclose(
+        network_logits(theta, adapted.theta_prime, rows.x), toy_logits(theta, rows.x), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_intervals_hold_the_truth_about_nine_times_in_ten() -> None:
+    theta, rng = toy_theta(slope_sd=0.4), np.random.default_rng(1)
+    exact = replace(theta, effects=replace(theta.effects, theta_sd=0.0))
+    held = []
+    for _ in range(60):
+        market = honest_support(exact, 80, rng)
+        (adapted,) = adapt_markets(exact, [market.rows])
+        posterior = posterior_of(exact, market.rows, adapted)
+        x = honest_support(exact, 30, rng).rows.x
+        base = toy_logits(exact, x)
+        fitted = market_logits(exact.learner(), adapted.theta_prime, x) + adapted.level
+        reach = REACH * posterior.logit_sd(base, x)
+        held.append((np.abs(fitted - base - market.moves(x)) < reach).mean())
+    # 60 markets, each market's accounts held or not nearly together: 0.9 give or take four standard errors of 0.03
+    assert 0.78 < np.mean(held) <= 0.98

@@ -1,6 +1,6 @@
 """A portfolio small enough to work by hand, and a theta that knows its true PDs: its network is exactly linear."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,10 +99,11 @@ def encode(encoder: Encoder, frame: pandas.DataFrame) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Posted:
-    """A support as posted and as encoded."""
+    """A support as posted and as encoded; moves: what its market adds to theta's logits of encoded rows, if drawn."""
 
     columns: Mapping[str, Sequence[Any]]
     rows: MarketRows
+    moves: Callable[[np.ndarray], np.ndarray] = lambda x: np.zeros(len(x))
 
 
 def toy_logits(theta: Theta, x: np.ndarray) -> np.ndarray:
@@ -119,12 +120,14 @@ def honest_support(theta: Theta, n_rows: int, rng: np.random.Generator, level: f
         "income": (3000.0 + 500.0 * z[:, 1]).tolist(),
     }
     x = theta.encoder.encode(columns)
-    logits = toy_logits(theta, x)
-    along = theta.effects.directions(logits, x)
-    effects = theta.effects.sds * rng.normal(size=along.shape[1])
-    level = theta.level_prior.sd * rng.normal() if level is None else level
-    y = (rng.random(n_rows) < sigmoid(logits + along @ effects + level)).astype(np.float64)
-    return Posted(columns, MarketRows(x, y, "random"))
+    effects = theta.effects.sds * rng.normal(size=len(theta.effects.sds))
+    own_level = theta.level_prior.sd * rng.normal() if level is None else level
+
+    def moves(x: np.ndarray) -> np.ndarray:
+        return own_level + theta.effects.directions(toy_logits(theta, x), x) @ effects
+
+    y = (rng.random(n_rows) < sigmoid(toy_logits(theta, x) + moves(x))).astype(np.float64)
+    return Posted(columns, MarketRows(x, y, "random"), moves)
 
 
 def model_of(theta: Theta, theta_prime: Params) -> ServedModel:
