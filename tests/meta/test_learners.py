@@ -123,7 +123,7 @@ def test_anil_moves_the_head_alone(network: Ensemble, episode: Episode) -> None:
     theta = learner.init(torch.Generator().manual_seed(0))
     adapted = learner.adapt(theta, episode.support)
     moved = {name for name, value in adapted.items() if not torch.equal(value[0], theta[name])}
-    assert moved == {"head_w", "head_b"}
+    assert moved == {"head_w", "head_b", "wide"}
 
 
 def test_meta_sgd_steps_grow_with_the_number_of_defaults(network: Ensemble) -> None:

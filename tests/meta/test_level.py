@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from meta.level import LevelPrior, fit_level, learn_level_prior, level_deviation, logit, prior_correction
+from meta.level import LevelPrior, fit_level, learn_level_prior, level_at_rate, logit, prior_correction
 
 
 def test_prior_correction_by_hand() -> None:
@@ -21,7 +21,6 @@ def test_many_rows_overrule_the_prior() -> None:
 
 def test_no_rows_leave_the_prior() -> None:
     assert fit_level(np.zeros(0), np.zeros(0), mean=0.3, sd=0.2) == 0.3
-    assert level_deviation(np.zeros(0), np.zeros(0), 0.3, 0.2) == pytest.approx(0.2)
 
 
 def test_the_fitted_level_satisfies_its_own_equation() -> None:
@@ -54,3 +53,26 @@ def test_a_declared_rate_centres_the_prior_and_its_range_widens_it() -> None:
     given = prior.given_base_rate(0.2, 0.15, 0.26)
     assert given.mean == pytest.approx(logit(0.2) - logit(0.1))
     assert given.sd == pytest.approx(math.hypot(0.1, (logit(0.26) - logit(0.15)) / 3.29))
+
+
+def test_the_level_at_a_rate_makes_the_mean_pd_that_rate() -> None:
+    # two accounts at logits -a and +a around the level: their mean PD is 1/2 only at level 0
+    level, error = level_at_rate(np.array([-1.0, 1.0]), np.array([0.5, 0.5]), 0.5)
+    assert level == pytest.approx(0.0, abs=1e-9)
+    pd = 1 / (1 + np.exp(-1.0))
+    assert error == pytest.approx(np.sqrt(0.5) * (pd - 0.5) / (pd * (1 - pd)))
+    # accounts that are all alike leave no doubt
+    level, error = level_at_rate(np.full(3, -2.0), np.array([0.2, 0.3, 0.5]), 0.1)
+    assert level == pytest.approx(logit(0.1) + 2.0)
+    assert error == pytest.approx(0.0, abs=1e-9)
+
+
+def test_accounts_that_were_seen_are_weighed_with_what_source_markets_say() -> None:
+    prior = LevelPrior(0.0, 0.3, base_rate=0.1, declared_sd=0.2).given_base_rate(0.2)
+    seen = prior.seen_accounts(prior.mean + 1.0, error=0.2)  # as sure as the prior: halfway
+    assert seen.mean == pytest.approx(prior.mean + 0.5)
+    assert seen.sd == pytest.approx(np.sqrt(0.5) * 0.2)
+    # how uncertain the rate itself is, both share: it does not shrink
+    wide = LevelPrior(0.0, 0.3, base_rate=0.1, declared_sd=0.2).given_base_rate(0.2, 0.1, 0.4)
+    surest = wide.seen_accounts(wide.mean, error=0.0)
+    assert surest.sd == pytest.approx(np.sqrt(wide.sd**2 - 0.2**2))

@@ -52,7 +52,19 @@ def test_the_covariance_is_the_inverse_of_prior_precision_plus_information(rows,
     np.testing.assert_allclose(covariance(posterior), expected, rtol=1e-5, atol=1e-8)
     assert posterior.level_sd == pytest.approx(np.sqrt(expected[0, 0]), rel=1e-6)
     sd = posterior.logit_sd(network, rows)
-    np.testing.assert_allclose(sd**2, np.einsum("nj,jk,nk->n", along, expected, along) + 0.05**2, rtol=1e-5)
+    np.testing.assert_allclose(sd**2, np.einsum("nj,jk,nk->n", along, expected, along), rtol=1e-5)
+
+
+def test_an_interval_is_centred_where_the_mean_pd_would_be_the_served_one() -> None:
+    # level sd 0.8 alone: PDs of logits Normal(center, 0.8) must average to the served PD
+    alone = EffectsPrior(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), 0.0, 0.0, theta_sd=0.6)
+    served = np.array([-2.5, 0.0, 1.0])
+    posterior = Posterior.before_rows(alone, 0.8)
+    low, high = posterior.interval(np.zeros(3), np.zeros((3, 2), np.float32), served)
+    center = (low + high) / 2
+    np.testing.assert_allclose(high - center, REACH * 1.0, rtol=1e-6)  # 0.8 and 0.6 together are 1
+    drawn = center[:, None] + 0.8 * np.random.default_rng(0).normal(size=(3, 200_000))
+    np.testing.assert_allclose(sigmoid(drawn).mean(axis=1), sigmoid(served), rtol=0.02)
 
 
 def test_one_row_by_hand() -> None:
@@ -86,8 +98,8 @@ def test_what_theta_itself_does_not_know_widens_every_account_and_not_their_mean
     logits = network - 1.0
     exact = Posterior.before_rows(replace(PRIOR, theta_sd=0.0), LEVEL_SD)
     vague = Posterior.before_rows(replace(PRIOR, theta_sd=0.3), LEVEL_SD)
-    gap = vague.logit_sd(network, rows) ** 2 - exact.logit_sd(network, rows) ** 2
-    np.testing.assert_allclose(gap, 0.09, rtol=1e-6)
+    reaches = [np.subtract(*p.interval(network, rows, logits)[::-1]) / (2 * REACH) for p in (exact, vague)]
+    np.testing.assert_allclose(reaches[1] ** 2 - reaches[0] ** 2, 0.09, rtol=1e-6)
     assert vague.mean_pd_sd(network, rows, logits) == exact.mean_pd_sd(network, rows, logits)
 
 

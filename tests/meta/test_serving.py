@@ -73,9 +73,9 @@ def test_an_interval_holds_its_pd_and_reaches_as_far_as_the_posterior(model: Ser
     found = model.pd_interval(accounts)
     assert ((found.low > 0) & (found.low < found.pd) & (found.pd < found.high) & (found.high < 1)).all()
     x = model.encoder.encode(accounts)
-    reach = REACH * model.posterior.logit_sd(model.forward.logits(x), x)
-    np.testing.assert_allclose(np.log(found.high / (1 - found.high)), model.logits(x) + reach, rtol=1e-9)
-    np.testing.assert_allclose(np.log(found.low / (1 - found.low)), model.logits(x) - reach, rtol=1e-9)
+    low, high = model.posterior.interval(model.forward.logits(x), x, model.logits(x))
+    np.testing.assert_allclose(np.log(found.high / (1 - found.high)), high, rtol=1e-9)
+    np.testing.assert_allclose(np.log(found.low / (1 - found.low)), low, rtol=1e-9)
 
 
 def test_the_mean_of_accounts_is_surer_than_any_account(model: ServedModel, accounts: dict) -> None:

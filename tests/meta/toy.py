@@ -65,6 +65,7 @@ def linear_network(encoder: Encoder, weights: Mapping[str, float], bias: float) 
         "b0": torch.zeros(1, 2),
         "head_w": torch.tensor([[1.0, -1.0]]),
         "head_b": torch.tensor([bias]),
+        "wide": torch.zeros(encoder.n_features),
     }
 
 
