@@ -13,7 +13,7 @@ import torch
 from meta.errors import CorruptArtifact
 from meta.types import Params
 
-FORMAT = "thetaprime/1"
+FORMAT = "thetaprime/2"
 
 
 def sha256(content: bytes) -> str:

@@ -19,6 +19,7 @@ STATISTICS = ("median", "median_sd", "spread", "spread_sd", "sigma", "low", "hig
 NORMAL_IQR = 1.349
 LEAST_LIMIT = 5.0  # standard deviations: below it no market is told that its units are wrong
 OUTSIDE_SHARE = 0.1  # share of rows beyond what source rows showed from which on a column is held
+MIN_OUTSIDE = 3  # values: one or two such accounts are luck
 MIN_ROWS = 10
 CALIBRATION_ROWS = 60
 CALIBRATION_DRAWS = 400
@@ -89,7 +90,8 @@ class ColumnProfiles:
         if len(values) < MIN_ROWS:
             return []
         by_name = dict(zip(STATISTICS, self.statistics[j], strict=True))
-        outside = float(((values < by_name["low"]) | (values > by_name["high"])).mean())
+        n_outside = int(((values < by_name["low"]) | (values > by_name["high"])).sum())
+        outside = n_outside / len(values) if n_outside >= MIN_OUTSIDE else 0.0
         if max(_distances(self.statistics[j], values)) > self.limit[j]:
             said = f"its median is {np.median(values):.4g}, that of source markets {by_name['median']:.4g}"
             return [Strangeness(name, True, f"column '{name}': wrong unit or meaning? {said}")]

@@ -30,18 +30,26 @@ def softened_labels(
     if share == 0.0 or n_folds < 2:
         return y
     columns, categorical = columns_of(encoder, x)
+    directions = declared_directions(encoder)
     softened = y.copy()
     for train, unseen in GroupKFold(n_folds).split(columns, groups=market):
         if 0 < y[train].sum() < len(train):
-            teacher = fit_trees(columns[train], y[train], categorical, seed)
+            teacher = fit_trees(columns[train], y[train], categorical, seed, directions)
             softened[unseen] += share * (teacher.predict_proba(columns[unseen])[:, 1] - y[unseen])
     return softened
 
 
 def fit_trees(
-    columns: FloatArray, y: FloatArray, categorical: NDArray[np.bool_], seed: int
+    columns: FloatArray,
+    y: FloatArray,
+    categorical: NDArray[np.bool_],
+    seed: int,
+    directions: NDArray[np.int64] | None = None,
 ) -> HistGradientBoostingClassifier:
-    """Small trees and many of them; settings as a credit team would start from, the same for every portfolio."""
+    """Small trees and many of them; settings as a credit team would start from, the same for every portfolio.
+
+    directions (n_columns,): 1 or -1 where risk is declared to rise or fall with the value, else 0.
+    """
     model = HistGradientBoostingClassifier(
         max_leaf_nodes=8,
         learning_rate=0.05,
@@ -50,11 +58,19 @@ def fit_trees(
         l2_regularization=5.0,
         max_features=0.7,
         categorical_features=categorical,
+        monotonic_cst=directions,
         early_stopping=False,
         random_state=seed,
     )
     empty = np.isnan(columns).all(axis=0)  # the trees refuse a numeric column without a single value
     return model.fit(np.where(empty, 0.0, columns), y)
+
+
+def declared_directions(encoder: Encoder) -> NDArray[np.int64]:
+    """Of risk, by numbers of columns: 1 rises, -1 falls with the value, 0 not declared (n_columns,)."""
+    by_name = {c.name: {"increases": 1, "decreases": -1}.get(c.direction or "", 0) for c in encoder.columns}
+    numeric = {c.name for c in encoder.columns if c.kind == "numeric"}
+    return np.array([by_name[name] if name in numeric else 0 for name in encoder.column_names])
 
 
 def columns_of(encoder: Encoder, x: NDArray[np.float32]) -> tuple[FloatArray, NDArray[np.bool_]]:

@@ -20,7 +20,7 @@ MAX_HARMED = 0.05  # share of held-out markets
 
 @dataclass(frozen=True)
 class Strength:
-    """Shares by number of defaults: ``share[i]`` holds from ``n_defaults[i]`` on, linear between, 0 below the first."""
+    """Shares by number of defaults: ``share[i]`` from ``n_defaults[i]`` on, linear between, the first below it."""
 
     n_defaults: tuple[float, ...]
     share: tuple[float, ...]

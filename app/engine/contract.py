@@ -88,7 +88,8 @@ class PdColumns:
 class Reason:
     """Why an account is riskier than the reference account.
 
-    code: ``<feature>.above_reference``, ``.below_reference``, ``.category``, ``.unseen_category`` or ``.not_provided``;
+    code: ``<feature>.above_reference``, ``.below_reference``, ``.value`` (the reference has none), ``.category``,
+    ``.unseen_category`` or ``.not_provided``;
     contribution: what the feature's value adds to the logit of default, above 0.
     """
 

@@ -22,6 +22,7 @@ class Predictor:
         self._model = serve(loaded, theta.sha256, stored)
         self._names = self._model.encoder.column_names
         self._order = schema.names
+        self._places = [self._names.index(name) for name in schema.names]
         self.reference = loaded.profiles.typical  # the typical account that scores are explained against
 
     def pd(self, columns: FeatureColumns) -> NDArray[np.float64]:
@@ -54,7 +55,7 @@ class Predictor:
         by_name = dict(zip(self._names, found.contributions.tolist(), strict=True))
         reasons = [
             Reason(self._code(name, columns[name][row], unseen), name, by_name[name])
-            for name in (self._names[j] for j in found.leading())
+            for name in (self._names[j] for j in found.leading(self._places))
         ]
         return Explanation(found.base, {name: by_name[name] for name in self._order}, reasons)
 

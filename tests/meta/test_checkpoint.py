@@ -35,7 +35,7 @@ def test_any_changed_byte_is_refused(place: int, change: int) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"x", CONTENT[:40], CONTENT[:-1], b"\x80\x04N."])
 def test_other_content_is_refused_even_with_its_own_hash(content: bytes) -> None:
-    with pytest.raises(CorruptArtifact, match="not a thetaprime/1 artifact"):
+    with pytest.raises(CorruptArtifact, match="not a thetaprime/2 artifact"):
         unpack(content, sha256(content))
 
 
@@ -45,7 +45,7 @@ def test_weights_that_are_not_finite_are_refused(value: float) -> None:
 
     with pytest.raises(CorruptArtifact, match="'w' holds NaN or infinity"):
         pack({"w": torch.tensor([1.0, value])}, {})
-    header = {"thetaprime/1": "{}"}
+    header = {"thetaprime/2": "{}"}
     stored = safetensors.torch.save({"w": torch.tensor([value])}, header)
     with pytest.raises(CorruptArtifact, match="'w' holds NaN or infinity"):
         unpack(stored, sha256(stored))
@@ -55,5 +55,5 @@ def test_a_foreign_format_is_refused() -> None:
     import safetensors.torch
 
     stored = safetensors.torch.save({"w": torch.ones(1)}, {"format": "pt"})
-    with pytest.raises(CorruptArtifact, match="not a thetaprime/1 artifact"):
+    with pytest.raises(CorruptArtifact, match="not a thetaprime/2 artifact"):
         unpack(stored, sha256(stored))

@@ -111,7 +111,7 @@ def test_the_teacher_never_sees_the_rows_own_market(small, monkeypatch) -> None:
             asked.extend(rows.tolist())
             return super().predict_proba(columns)
 
-    monkeypatch.setattr("meta.distillation.fit_trees", lambda columns, labels, categorical, seed: Spy(columns, labels))
+    monkeypatch.setattr("meta.distillation.fit_trees", lambda columns, labels, *rest: Spy(columns, labels))
     softened_labels(encoder, x, y, market, 0.5, 0)
     assert sorted(asked) == list(range(len(y)))  # every row once
 
@@ -163,3 +163,13 @@ def test_a_column_that_other_markets_lack_altogether_is_survived(encoder: Encode
     y = (rng.random(180) < 0.3).astype(float)
     found = softened_labels(encoder, x, y, market, 1.0, 0)
     assert ((found > 0) & (found < 1)).all()
+
+
+def test_a_declared_direction_binds_the_teacher() -> None:
+    rng = np.random.default_rng(0)
+    columns = rng.normal(size=(2000, 1))
+    y = (rng.random(2000) < 1 / (1 + np.exp(2 * columns[:, 0]))).astype(float)  # risk falls with the value
+    bound = fit_trees(columns, y, np.array([False]), 0, np.array([1])).predict_proba(np.array([[-1.0], [1.0]]))[:, 1]
+    free = fit_trees(columns, y, np.array([False]), 0).predict_proba(np.array([[-1.0], [1.0]]))[:, 1]
+    assert free[0] > free[1] + 0.5
+    assert bound[0] <= bound[1]

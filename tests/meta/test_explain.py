@@ -28,7 +28,7 @@ def test_parts_that_add_up_contribute_their_own_difference() -> None:
     assert found.base == pytest.approx(-2.0 + 0.0 + 4.0 + 0.0 - 1.0)
     assert found.contributions.tolist() == pytest.approx([6.0, 1.0 - 4.0, 3.0 + 1.0])
     assert found.relief.tolist() == pytest.approx([6.0, -3.0, 4.0])
-    assert found.leading() == [0, 2]
+    assert found.leading(range(len(found.contributions))) == [0, 2]
 
 
 def test_a_product_is_shared_in_halves() -> None:
@@ -99,7 +99,7 @@ def test_the_reference_account_is_explained_by_nothing() -> None:
     reference = np.array([0.3, -1.0, 2.0, 0.1, 0.5], dtype=np.float32)
     (found,) = explain(wavy, reference[None], reference, np.arange(5))
     assert found.contributions.tolist() == [0.0] * 5
-    assert found.leading() == []
+    assert found.leading(range(len(found.contributions))) == []
 
 
 def test_a_single_column_takes_it_all() -> None:
@@ -114,11 +114,17 @@ def test_no_rows_need_no_explanation() -> None:
 def test_the_leading_columns_are_the_riskiest_first_and_ties_in_order() -> None:
     relief = np.ones(7)
     found = Breakdown(0.0, np.array([0.1, 0.5, -2.0, 0.5, 0.0, 0.7, 0.2]), relief)
-    assert found.leading() == [5, 1, 3, 6]
-    assert found.leading(at_most=2) == [5, 1]
-    assert found.leading(at_most=10) == [5, 1, 3, 6, 0]
+    assert found.leading(range(len(found.contributions))) == [5, 1, 3, 6]
+    assert found.leading(range(len(found.contributions)), at_most=2) == [5, 1]
+    assert found.leading(range(len(found.contributions)), at_most=10) == [5, 1, 3, 6, 0]
 
 
 def test_a_column_whose_own_replacement_would_not_help_is_no_reason() -> None:
     found = Breakdown(0.0, np.array([0.4, 0.3, 0.2]), np.array([-0.1, 0.0, 0.2]))
-    assert found.leading() == [2]
+    assert found.leading(range(len(found.contributions))) == [2]
+
+
+def test_ties_are_told_in_the_order_asked_for() -> None:
+    found = Breakdown(0.0, np.array([0.5, 0.5, 0.7]), np.ones(3))
+    assert found.leading([1, 0, 2]) == [2, 1, 0]
+    assert found.leading([0, 1, 2]) == [2, 0, 1]
