@@ -8,7 +8,7 @@ import pandas
 from catboost import CatBoostClassifier, Pool
 from numpy.typing import NDArray
 
-from benchmarks.few_shot.data import Rows, categorical
+from benchmarks.few_shot.data import Rows, categorical, with_gaps_named
 from benchmarks.few_shot.pooled import leave_markets_out
 
 logging.getLogger("catboost").setLevel(logging.ERROR)
@@ -40,7 +40,7 @@ class PooledCatBoost:
         self.model = CatBoostClassifier(**self.fixed, depth=depth, iterations=n_rounds).fit(pool_of(source))
 
     def logits(self, features: pandas.DataFrame) -> FloatArray:
-        return _logits(self.model, Pool(typed(features), cat_features=categorical(features)))
+        return _logits(self.model, Pool(with_gaps_named(features), cat_features=categorical(features)))
 
     def _try(
         self, depth: int, folds: list[tuple[Pool, Pool, NDArray[np.int64]]], n_rows: int
@@ -66,9 +66,4 @@ def _logits(model: CatBoostClassifier, pool: Pool, n_rounds: int = 0) -> FloatAr
 
 
 def pool_of(rows: Rows) -> Pool:
-    return Pool(typed(rows.features), rows.y, cat_features=categorical(rows.features))
-
-
-def typed(features: pandas.DataFrame) -> pandas.DataFrame:
-    """CatBoost wants strings: a missing category is one of its own."""
-    return features.assign(**{name: features[name].fillna("missing").astype(str) for name in categorical(features)})
+    return Pool(with_gaps_named(rows.features), rows.y, cat_features=categorical(rows.features))

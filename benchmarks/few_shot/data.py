@@ -156,3 +156,8 @@ def _plain(values: pandas.Series) -> pandas.Series:
     if pandas.api.types.is_numeric_dtype(values):
         return values.astype(np.float64)
     return values.astype(object).where(values.notna(), None)
+
+
+def with_gaps_named(features: pandas.DataFrame) -> pandas.DataFrame:
+    """Categories as models take them that want strings: a missing one is a category of its own."""
+    return features.assign(**{name: features[name].fillna("missing").astype(str) for name in categorical(features)})

@@ -2,19 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas
 from numpy.typing import NDArray
 
-from benchmarks.few_shot.boosted import PooledCatBoost
 from benchmarks.few_shot.data import Rows, unit_of
 from benchmarks.few_shot.design import Design, Posted, Setting
 from benchmarks.few_shot.level import InterceptPrior, likelihoods, prior_of
+from benchmarks.few_shot.optional import require
 from benchmarks.few_shot.pooled import PooledLogistic, PooledTrees
 from benchmarks.few_shot.rehearsal import RehearsedMarket, rehearsed_markets
-from benchmarks.few_shot.scorecard import PooledScorecard
+
+if TYPE_CHECKING:
+    from benchmarks.few_shot.boosted import PooledCatBoost
+    from benchmarks.few_shot.scorecard import PooledScorecard
 
 FloatArray = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -34,7 +37,10 @@ class SourceMarkets:
         return PooledTrees(self.rows, self.design.seed)
 
     @cached_property
-    def catboost(self) -> PooledCatBoost:
+    def catboost(self) -> "PooledCatBoost":
+        require("catboost")
+        from benchmarks.few_shot.boosted import PooledCatBoost
+
         return PooledCatBoost(self.rows, self.design.seed)
 
     @cached_property
@@ -42,7 +48,10 @@ class SourceMarkets:
         return PooledLogistic(self.rows)
 
     @cached_property
-    def scorecard(self) -> PooledScorecard:
+    def scorecard(self) -> "PooledScorecard":
+        require("optbinning")
+        from benchmarks.few_shot.scorecard import PooledScorecard
+
         return PooledScorecard(self.rows)
 
     @cached_property
@@ -95,10 +104,6 @@ class Rival(Protocol):
     def pds(self, posted: Posted, query: Positions) -> PDs:
         """Answer the PDs (n_query,) under each of ``names``; positions are of the market met last."""
         ...
-
-
-class Skipped(Exception):
-    """A rival can't be run here; the message says why, and its row in the tables says so."""
 
 
 def is_run_on(rival: Rival, setting: Setting) -> bool:

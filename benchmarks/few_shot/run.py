@@ -19,7 +19,8 @@ from threadpoolctl import threadpool_limits
 from benchmarks.few_shot.data import DATASETS, Rows, count_rows, load
 from benchmarks.few_shot.design import Design, Draw, Posted, Setting, held_out_markets, make_draws, source_of
 from benchmarks.few_shot.metrics import measure_all
-from benchmarks.few_shot.rival import Rival, Skipped, SourceMarkets, is_run_on
+from benchmarks.few_shot.optional import Skipped
+from benchmarks.few_shot.rival import Rival, SourceMarkets, is_run_on
 from benchmarks.few_shot.rivals import make_learners, make_rivals
 
 FloatArray = NDArray[np.float64]

@@ -15,10 +15,10 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from benchmarks.few_shot.data import Rows, categorical, numeric
 from benchmarks.few_shot.design import Posted, logit
+from benchmarks.few_shot.optional import require
 from benchmarks.few_shot.pooled import categories_of, typed_features
 from benchmarks.few_shot.rehearsal import rehearse, sizes
 from benchmarks.few_shot.rival import FloatArray, PDs, Positions, SourceMarkets
-from benchmarks.few_shot.scorecard import Scorecard
 
 Logits = Callable[[pandas.DataFrame], FloatArray]
 Fit = Callable[[pandas.DataFrame, FloatArray, float], Logits]
@@ -97,6 +97,9 @@ def fit_trees(support: pandas.DataFrame, y: FloatArray, strength: float) -> Logi
 
 def fit_scorecard(support: pandas.DataFrame, y: FloatArray, strength: float) -> Logits:
     """optbinning's bins of the support alone, L2 by 1 / ``strength``; the rate where no feature can be binned."""
+    require("optbinning")
+    from benchmarks.few_shot.scorecard import Scorecard
+
     try:
         return Scorecard(Rows(support, y, np.full(len(y), "new")), strength).logits
     except ValueError:

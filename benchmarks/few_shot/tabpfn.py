@@ -10,10 +10,11 @@ import numpy as np
 import pandas
 from scipy.special import expit, logit
 
-from benchmarks.few_shot.boosted import typed
+from benchmarks.few_shot.data import with_gaps_named
 from benchmarks.few_shot.design import Posted
+from benchmarks.few_shot.optional import Skipped
 from benchmarks.few_shot.rehearsal import rehearse
-from benchmarks.few_shot.rival import FloatArray, PDs, Positions, Skipped, SourceMarkets
+from benchmarks.few_shot.rival import FloatArray, PDs, Positions, SourceMarkets
 
 WEIGHTS_VARIABLE = "TABPFN_WEIGHTS"
 
@@ -41,7 +42,7 @@ class TabPfn:
         if not 0 < posted.y.sum() < len(posted.y):
             return np.full(len(query), (posted.y.sum() + 0.5) / (len(posted.y) + 1))  # Jeffreys' rate
         model = TabPFNClassifier(model_path=self.weights, device="cpu", random_state=0)
-        frame = typed(accounts)
+        frame = with_gaps_named(accounts)
         model.fit(frame.iloc[posted.support], posted.y.astype(int))
         pd = np.clip(model.predict_proba(frame.iloc[query])[:, 1], 1e-6, 1 - 1e-6)
         return expit(logit(pd) - posted.correction)

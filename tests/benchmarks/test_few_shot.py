@@ -1,5 +1,6 @@
 """The few-shot harness on a made-up portfolio whose truth is known: fair draws, honest rivals, right statistics."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -23,11 +24,11 @@ from benchmarks.few_shot.design import (
 from benchmarks.few_shot.hierarchical import HierarchicalLogistic, mode_of_moves
 from benchmarks.few_shot.level import InterceptPrior, intercept_at_rate, learn_prior
 from benchmarks.few_shot.metrics import measure_all
+from benchmarks.few_shot.optional import Skipped, require
 from benchmarks.few_shot.rehearsal import rehearse
 from benchmarks.few_shot.report import write_report
-from benchmarks.few_shot.rival import Rival, Skipped, SourceMarkets
+from benchmarks.few_shot.rival import Rival, SourceMarkets
 from benchmarks.few_shot.rows_added import Ceiling, TreesWithRowsAdded
-from benchmarks.few_shot.scorecard import fit_bins
 from benchmarks.few_shot.scratch import Scratch, fit_logistic, fit_scorecard, fit_trees
 from benchmarks.few_shot.tabpfn import TabPfn
 
@@ -192,8 +193,19 @@ def test_the_mode_balances_prior_and_rows() -> None:
     assert vague == pytest.approx(40.0, abs=0.01)
 
 
+def needs(package: str) -> pytest.MarkDecorator:
+    missing = importlib.util.find_spec(package) is None
+    return pytest.mark.skipif(missing, reason=f"{package} is not installed: benchmarks/few_shot/requirements.txt")
+
+
 @pytest.mark.parametrize(
-    "model_of", [lambda s: s.trees, lambda s: s.logistic, lambda s: s.catboost, lambda s: s.scorecard]
+    "model_of",
+    [
+        lambda s: s.trees,
+        lambda s: s.logistic,
+        pytest.param(lambda s: s.catboost, marks=needs("catboost")),
+        pytest.param(lambda s: s.scorecard, marks=needs("optbinning")),
+    ],
 )
 def test_pooled_models_rank_markets_that_they_have_not_seen(rows: Rows, source: SourceMarkets, model_of) -> None:
     model = model_of(source)
@@ -267,7 +279,7 @@ def test_the_hierarchical_logistic_keeps_up_with_the_level_alone(rows: Rows, sou
         )
 
 
-@pytest.mark.parametrize("fit", [fit_logistic, fit_trees, fit_scorecard])
+@pytest.mark.parametrize("fit", [fit_logistic, fit_trees, pytest.param(fit_scorecard, marks=needs("optbinning"))])
 def test_scratch_copes_with_one_class_and_with_categories_it_has_not_seen(source: SourceMarkets, fit) -> None:
     rival = Scratch("Scratch", fit, (5, 20) if fit is fit_trees else (0.01, 1.0), n_draws=1)
     assert set(rival.learn(source)["strength"]) == {"10", "40"}
@@ -284,7 +296,16 @@ def test_scratch_copes_with_one_class_and_with_categories_it_has_not_seen(source
     np.testing.assert_allclose(selected / (1 - selected), pds / (1 - pds) / 9)  # the odds of one in two against 1 : 9
 
 
+def test_a_package_that_is_not_there_skips_its_rival_with_the_reason() -> None:
+    require("numpy")
+    with pytest.raises(Skipped, match=r"no_such_package is not installed: pip install -r"):
+        require("no_such_package")
+
+
+@needs("optbinning")
 def test_a_scorecard_leaves_out_what_cannot_be_binned() -> None:
+    from benchmarks.few_shot.scorecard import fit_bins
+
     features = pandas.DataFrame({"empty": [np.nan] * 6, "debt": [0.0, 1, 2, 3, 4, 5]})
     y = np.array([0.0, 0, 0, 1, 1, 1])
     assert fit_bins(Rows(features, y, np.full(6, "new"))).variable_names == ["debt"]
