@@ -227,3 +227,15 @@ def _own_spreads(evidence: _Evidence, sds: FloatArray, mean: FloatArray, free: N
         own = np.sqrt((PRIOR_MARKETS * common**2 + second) / (PRIOR_MARKETS + n_markets))
         sds = np.where(free, own, sds)
     return sds
+
+
+def jackknife_spread(logits: Sequence[NDArray[np.float64]]) -> float:
+    """How exactly a theta of all markets is known: how far those of all but one fold each are apart on a row.
+
+    In logits, their levels aside.
+    Source:  Efron & Stein 1981, Annals of Statistics 9(3).
+    """
+    every = np.stack(logits)
+    every = every - every.mean(axis=1, keepdims=True)
+    n_folds = len(every)
+    return float(np.sqrt(every.var(axis=0, ddof=1).mean() * (n_folds - 1) ** 2 / n_folds))

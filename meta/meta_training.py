@@ -8,7 +8,7 @@ market with those settings.
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from meta.checkpoint import sha256
 from meta.distillation import softened_labels
-from meta.effects import MISFIT, EffectsPrior, common_slope
+from meta.effects import MISFIT, EffectsPrior, common_slope, jackknife_spread
 from meta.episodes import Design, EpisodeSampler
-from meta.errors import InvalidRecipe
 from meta.learners import Learner
 from meta.learners.map_bayes import EFFECTS
 from meta.learners.protocol import OuterGradient, compiled
@@ -30,8 +29,9 @@ from meta.progress import Ledger, Progress
 from meta.source import SourceTable, assign_folds
 from meta.stages import StageRunner, StageStore
 from meta.strength import Strength
-from meta.thetas import LearnerSettings, Theta
+from meta.thetas import Theta
 from meta.trainer import Schedule
+from meta.training_settings import TrainingSettings
 from meta.types import Params
 from meta.validation import FoldMarkets, Lessons, learn_from_folds
 
@@ -44,48 +44,6 @@ TRAINING_SUPPORTS: tuple[tuple[Design, int], ...] = (
     ("case_control", 12),
     ("case_control", 25),
 )
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """Settings of one meta-training; steps are upper bounds, shortened by early stopping on held-out markets."""
-
-    learner: LearnerSettings
-    seed: int = 0
-    n_folds: int = 3
-    pooled_steps: int = 600
-    pooled_lr: float = 0.015
-    batch_size: int = 512
-    dropout: float = 0.2
-    teacher_share: float = 0.5
-    outer_steps: int = 60
-    outer_lr: float = 1e-3
-    meta_batch: int = 8
-    n_query: int = 64
-    device: str = "cpu"
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        if self.n_folds < 2:
-            raise InvalidRecipe(f"n_folds must be at least 2, got {self.n_folds}")
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise InvalidRecipe(f"device {self.device!r} was asked for, but this machine has no CUDA device")
-
-    @property
-    def pooled_schedule(self) -> Schedule:
-        return Schedule(
-            self.pooled_steps,
-            self.pooled_lr,
-            weight_decay=0.01,
-            validate_every=50,
-            patience=4,
-            warmup=30,
-            averaging=0.99,
-        )
-
-    @property
-    def episodes_schedule(self) -> Schedule:
-        return Schedule(self.outer_steps, self.outer_lr, validate_every=20, patience=3, warmup=5, averaging=0.9)
 
 
 class MetaTraining:
@@ -341,15 +299,3 @@ class MetaTraining:
             "outer_steps": final[1].n_steps,
             **lessons.report,
         }
-
-
-def jackknife_spread(logits: Sequence[NDArray[np.float64]]) -> float:
-    """How exactly a theta of all markets is known: how far those of all but one fold each are apart on a row.
-
-    In logits, their levels aside.
-    Source:  Efron & Stein 1981, Annals of Statistics 9(3).
-    """
-    every = np.stack(logits)
-    every = every - every.mean(axis=1, keepdims=True)
-    n_folds = len(every)
-    return float(np.sqrt(every.var(axis=0, ddof=1).mean() * (n_folds - 1) ** 2 / n_folds))

@@ -8,9 +8,10 @@ from app.domain.schema import FeatureSchema
 from app.engine.columns import columns_of
 from app.engine.contract import Artifact, CheckpointStore, OnProgress, TrainedTheta
 from meta.checkpoint import sha256
-from meta.meta_training import MetaTraining, TrainingSettings
+from meta.meta_training import MetaTraining
 from meta.source import SourceTable
 from meta.thetas import LearnerSettings
+from meta.training_settings import TrainingSettings
 
 USUAL_STEPS = {"map_bayes": 6}  # Newton steps; others take 3 gradient steps
 

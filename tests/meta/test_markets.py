@@ -9,14 +9,16 @@ import torch
 
 from meta.adaptation import DeclaredRate, MarketRows, adapt_markets, posterior_of
 from meta.checkpoint import sha256
+from meta.effects import jackknife_spread
 from meta.errors import CorruptArtifact, InvalidEpisode, InvalidRecipe
 from meta.guard import Case, GuardRule, Judgement, judge
-from meta.meta_training import MetaTraining, TrainingSettings, jackknife_spread
+from meta.meta_training import MetaTraining
 from meta.metrics import log_loss
 from meta.serving import serve
 from meta.source import SourceTable, assign_folds, column_values
 from meta.strength import Strength
 from meta.thetas import LearnerSettings, Theta, pack_theta_prime, theta_sha256
+from meta.training_settings import TrainingSettings
 from tests.meta.toy import model_of, pd_of
 
 SCHEMA = "5" * 64
