@@ -116,8 +116,8 @@ class RowInfluence:
     """What one row of a support did to the adaptation: the whole minus an adaptation without it.
 
     level: the move of the level, in logits; ranking: root mean square, over the support's rows, of the move of
-    their logits once the level's is taken out; loss: change of the row's own log loss (negative: it is fitted better
-    with the row among the support than without, as each row is).
+    their logits once the level's is taken out; loss: change of the row's own log loss (as a rule negative: a row
+    is fitted better with itself among the support than without).
     """
 
     level: float

@@ -57,7 +57,7 @@ def test_all_of_them_default() -> None:
 
 
 def report(market: MarketRows, n_completed: int = 0, belief: BaseRateBelief | None = None) -> dict:
-    adapted = AdaptedMarket({}, 0.75, -0.2, LevelPrior())
+    adapted = AdaptedMarket({}, 0.75, -0.2, LevelPrior(), np.zeros(0))
     findings = [
         Finding("profile", "hold", "column 'income': odd", "income"),
         Finding("gain", "note", "fine", None, 0.4),
