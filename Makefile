@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK_TOOLS := build/lock-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock image image-check compose-check bench-few-shot bench-trust bench-engine clean
+.PHONY: help demo test lint format lock image image-check compose-check bench-few-shot bench-trust bench-backbone bench-engine clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench-trust: $(DEV)  ## gain, intervals, guard and reasons where the truth is kn
 
 bench-engine: $(DEV)  ## speed of the meta-training engine against its peers: docs/results; [ARGS=]
 	$(BIN)/python -m benchmarks.engine $(ARGS)
+
+bench-backbone: $(DEV)  ## which network theta should be, on source markets: docs/results; [ARGS=]
+	$(BIN)/python -m benchmarks.backbone $(ARGS)
 
 lock: $(LOCK_TOOLS)  ## pin every dependency again after a change in pyproject.toml; [UPGRADE=--upgrade]
 	deploy/lock.sh $(LOCK_TOOLS)/bin/pip-compile $(UPGRADE)
