@@ -33,9 +33,11 @@ within a market, then over markets; intervals are 95 %, by bootstrap over market
 had fewer draws (and the true declared rate alone): its differences and harmed share compare on common draws, its other
 numbers are of its draws.
 
-Each method is tuned on source markets only. theta's recipe is the default one; what that default fixes (architecture,
-learning rate, dropout, averaging) was chosen in trials that held out markets of Lending Club states and SBA states,
-these same splits among them: on those two, part of theta's lead may be choice.
+Each method is tuned on source markets only. theta's recipe is the default one, and that default was chosen with an eye
+on these portfolios: architecture, learning rate, dropout and averaging in trials that held out markets of Lending Club
+states and SBA states; the learner, the teacher and the rule of harm by leave-markets-out results on the source markets
+of split 1 of Lending Club states and purposes and SBA states, and on all markets of SBA by state and era. Part of
+theta's lead may be that choice.
 
 - **Best**: the rival that was best in rehearsal: {n_rehearsed} source markets taken for new by models that have not
   seen them, n = {rehearsed}; chosen in each split, so it may be another in another split. **Delta best**, **Delta
