@@ -7,7 +7,7 @@ import pandas
 from matplotlib.figure import Figure
 from scipy.stats import beta
 
-from benchmarks.trust.measure import CORRUPTED_AT, HARM, N_DEFAULTS
+from benchmarks.trust.measure import CORRUPTED_AT, HARM
 
 HONEST = "honest"
 INTRODUCTION = """\
@@ -112,7 +112,7 @@ def _guard(verdicts: pandas.DataFrame) -> str:
         "|---|---|---|---|---|",
     ]
     honest = verdicts[verdicts["support"] == HONEST]
-    groups = [(f"honest, {n} defaults", honest[honest["n_defaults"] == n]) for n in N_DEFAULTS]
+    groups = [(f"honest, {n} defaults", rows) for n, rows in honest.groupby("n_defaults")]
     groups += list(verdicts[verdicts["support"] != HONEST].groupby("support", sort=False))
     for name, rows in groups:
         spoke = rows["checks"].str.split().explode().value_counts()
