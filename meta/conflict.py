@@ -23,6 +23,7 @@ from meta.thetas import Theta
 FloatArray = NDArray[np.float64]
 N_DRAWS = 1999  # the least p-value, 1 in 2000, must lie below the strictest rule of a guard
 MAX_ROWS = 2000  # more rows than these are not looked at: a contradiction shows in fewer
+MAX_MIRRORED = 40_000  # rows times columns that are scored once more: of wide schemas fewer rows are looked at
 MIN_ROWS = 10
 LEAST_INFORMATION = 1e-6  # squared standard errors between theta's logits and the moved ones
 
@@ -47,8 +48,9 @@ def find_conflicts(theta: Theta, rows: MarketRows, columns: Mapping[str, Sequenc
     if len(rows.y) < MIN_ROWS or not 0 < rows.y.sum() < len(rows.y):
         return []
     chosen = np.arange(len(rows.y))
-    if len(chosen) > MAX_ROWS:
-        chosen = np.sort(rng.choice(chosen, MAX_ROWS, replace=False))
+    at_most = min(MAX_ROWS, MAX_MIRRORED // max(len(theta.encoder.columns), 1))
+    if len(chosen) > at_most:
+        chosen = np.sort(rng.choice(chosen, at_most, replace=False))
     looked_at = MarketRows(rows.x[chosen], rows.y[chosen], rows.design, rows.declared)
     columns = {name: [values[int(i)] for i in chosen] for name, values in columns.items()}
     return _run_tests(theta, looked_at, columns, rng)

@@ -19,6 +19,8 @@ from meta.level import LevelPrior
 
 FloatArray = NDArray[np.float64]
 MAX_SLOPES = 200
+MAX_MARKETS = 150  # the largest: spreads are known well enough from so many, and the time grows with them
+MAX_ROWS = 20_000  # of one market
 MIN_SHARE = 0.005  # a state that fewer source rows are in has no slope of its own
 # theta's own error as a multiple of what thetas of different source markets are apart by: they share a network's bias.
 # Measured where the truth is known (benchmarks/trust): 1.4 at a spread of coefficients of 0.25, 1.9 at 0.4.
@@ -93,6 +95,7 @@ def learn_effects_prior(
     shrunken towards the common one.
     Source:  Tierney & Kadane 1986 (Laplace); Dempster, Laird & Rubin 1977, section 4.5 (variance components by EM).
     """
+    markets = [_thinned(m) for m in sorted(markets, key=lambda m: -len(m.y))[:MAX_MARKETS]]
     rows = np.concatenate([m.logits for m in markets])
     prior = EffectsPrior(prior.slots, prior.center, prior.slope_sd, prior.scale_sd, float(rows.mean()), theta_sd)
     group, mean = _groups(prior, encoder), np.zeros(len(prior.slots) + 2)
@@ -104,6 +107,14 @@ def learn_effects_prior(
         sds = _best_common(evidence, sds, mean, group)
     sds = _own_spreads(evidence, sds, mean, encoder.kind_of_slot[prior.slots] == "scaled")
     return EffectsPrior(prior.slots, prior.center, sds[2:], float(sds[1]), prior.logit_center, theta_sd)
+
+
+def _thinned(market: Market) -> Market:
+    """At most MAX_ROWS rows of a market, evenly from its whole length."""
+    if len(market.y) <= MAX_ROWS:
+        return market
+    kept = np.linspace(0, len(market.y) - 1, MAX_ROWS).astype(np.int64)
+    return Market(market.name, market.x[kept], market.y[kept], market.logits[kept])
 
 
 def _groups(prior: EffectsPrior, encoder: Encoder) -> NDArray[np.int64]:
