@@ -15,6 +15,7 @@ from meta.effects import (
     _groups,
     _marginal,
     _own_spreads,
+    _thinned,
     learn_effects_prior,
     most_probable_effects,
 )
@@ -206,3 +207,13 @@ def test_bins_have_no_slopes() -> None:
     encoder, prior, _ = simulated(0.0, seed=6)
     assert len(encoder.kind_of_slot) == len(NAMES) * (N_BINS + 2)
     assert not (encoder.kind_of_slot[prior.slots] == "bin").any()
+
+
+def test_a_giant_market_is_thinned_evenly_and_a_small_one_left_alone(monkeypatch) -> None:
+    monkeypatch.setattr("meta.effects.MAX_ROWS", 3)
+    rows = np.arange(7, dtype=np.float64)
+    giant = Market("M", rows[:, None].astype(np.float32), rows % 2, rows)
+    thin = _thinned(giant)
+    assert thin.logits.tolist() == [0.0, 3.0, 6.0]
+    assert thin.y.tolist() == [0.0, 1.0, 0.0]
+    assert _thinned(thin) is thin
