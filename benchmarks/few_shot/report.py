@@ -71,7 +71,7 @@ def write_report(cells: pandas.DataFrame, design: Design, jobs: Sequence[Job], o
     summary = _claims_section(claims)
     (output / "few_shot.md").write_text("\n".join([_introduction(design), summary, *parts]) + "\n")
     raw = pandas.concat([_raw_means(of_world) for _, of_world in cells.groupby("world", sort=False)])
-    raw.to_csv(output / "few_shot.csv", index=False, float_format="%.5f")
+    raw.to_csv(output / "few_shot.csv", index=False, float_format="%.5g")
     return summary
 
 
@@ -161,10 +161,10 @@ def _skipped(jobs: Sequence[Job]) -> dict[str, str]:
 
 
 def _raw_means(cells: pandas.DataFrame) -> pandas.DataFrame:
-    """One row a (method, market, setting): means over draws."""
+    """One row a (method, market, setting): means over draws of what the claims rest on."""
     means = market_means(cells, by_setting=True)
     means.insert(0, "world", cells["world"].iloc[0])
-    return means
+    return means[["world", "method", "market", *SETTING, "log_loss", "auc", "brier"]]
 
 
 def _listed(values: Sequence[object]) -> str:
