@@ -213,6 +213,21 @@ def test_a_batch_of_markets_adapts_as_each_alone(theta: Theta, newcomer) -> None
             torch.testing.assert_close(together.theta_prime[name], value, rtol=1e-4, atol=1e-5)
 
 
+def test_a_market_adapts_to_the_same_bytes_whatever_the_number_of_threads(theta: Theta, newcomer) -> None:
+    x, y = newcomer
+    market = MarketRows(x, y, "random")
+    usual, hashes = torch.get_num_threads(), set()
+    try:
+        for n_threads in (1, 2, 4):
+            torch.set_num_threads(n_threads)
+            (adapted,) = adapt_markets(theta, [market])
+            posterior = posterior_of(theta, market, adapted)
+            hashes.add(sha256(pack_theta_prime(adapted.theta_prime, posterior, theta_sha256(theta))))
+    finally:
+        torch.set_num_threads(usual)
+    assert len(hashes) == 1
+
+
 def test_the_level_of_a_label_selected_support_follows_the_declared_rate(theta: Theta, newcomer) -> None:
     x, y = newcomer
     rows = np.r_[np.flatnonzero(y == 1)[:12], np.flatnonzero(y == 0)[:48]]
