@@ -23,7 +23,7 @@ MAX_MARKETS = 150  # the largest: spreads are known well enough from so many, an
 MAX_ROWS = 20_000  # of one market
 MIN_SHARE = 0.005  # a state that fewer source rows are in has no slope of its own
 # theta's own error as a multiple of what thetas of different source markets are apart by: they share a network's bias.
-# Measured where the truth is known (benchmarks/trust): 1.4 at a spread of coefficients of 0.25, 1.9 at 0.4.
+# Measured where the truth is known (benchmarks/trust): 1.3 at a spread of coefficients of 0.25, 1.8 at 0.4.
 MISFIT = 2.0
 SD_RANGE = (0.003, 1.5)  # logits a unit of the encoded feature
 FIRST_SD = 0.1
