@@ -22,6 +22,7 @@ from meta.pooled import predict_logits
 from meta.posterior import Posterior
 from meta.strength import shrink
 from meta.thetas import Theta, with_level
+from meta.threads import one_thread
 from meta.types import LabelledRows, Params
 
 FloatArray = NDArray[np.float64]
@@ -84,6 +85,7 @@ class AdaptedMarket:
     diverged: bool = False
 
 
+@one_thread()
 def adapt_markets(
     theta: Theta,
     markets: Sequence[MarketRows],
@@ -125,6 +127,7 @@ def adapt_markets(
     return found
 
 
+@one_thread()
 @torch.no_grad()
 def market_logits(learner: Learner, weights: Params, x: NDArray[np.float32]) -> FloatArray:
     """Logits (n_rows,) of network weights without level, in float64."""
@@ -178,6 +181,7 @@ def posterior_of(theta: Theta, market: MarketRows, adapted: AdaptedMarket) -> Po
     return Posterior.after_rows(theta.effects, adapted.prior.sd, network, market.x, logits)
 
 
+@one_thread()
 @torch.no_grad()
 def network_logits(theta: Theta, theta_prime: Params, x: NDArray[np.float32]) -> FloatArray:
     """Logits (n_rows,) of a theta_prime's network alone, before any effect of the market."""

@@ -95,7 +95,7 @@ class MetaTraining:
         """Learn a theta on ``mature`` markets; returns it with the best step of each stage."""
         pooled, pooled_step = self._pooled_stage(stages, name, mature, held_out, schedules[0])
         logits = self.logits_at_rest(pooled)
-        start = self._first_theta(pooled, lessons).params
+        start = self._first_theta(pooled, lessons, self._seed_of(name)).params
         sampler = self._sampler(mature, logits)
         validate = self._episode_validation(held_out, logits) if held_out else None
         params, episode_step = stages.run(
@@ -262,9 +262,9 @@ class MetaTraining:
         theta = theta.informed_by(lessons.level_prior, lessons.effects)
         return replace(theta, strength=lessons.strength, reference_row_ids=self._reference_rows())
 
-    def _first_theta(self, weights: Params, lessons: Lessons | None) -> Theta:
+    def _first_theta(self, weights: Params, lessons: Lessons | None, seed: int) -> Theta:
         """Start the episodes from pooled weights, with what the folds taught of markets once they have."""
-        theta = self._theta_of(self.learner.start_from(weights))
+        theta = self._theta_of(self.learner.start_from(weights, torch.Generator().manual_seed(seed)))
         effects = theta.effects if lessons is None else lessons.effects
         return theta.informed_by(LevelPrior(), effects)
 

@@ -42,6 +42,15 @@ class Network(Protocol):
         """Names of the last layer's parameters: what ANIL adapts."""
         ...
 
+    @property
+    def n_represented(self) -> int:
+        """Width of ``represent``."""
+        ...
+
+    def represent(self, params: Params, x: Tensor) -> Tensor:
+        """(..., n_rows, n_inputs) -> (..., n_rows, n_represented): what the head reads, one flat row each."""
+        ...
+
 
 @dataclass(frozen=True)
 class Mlp:
@@ -63,10 +72,13 @@ class Mlp:
         return params
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
+        last = len(self.widths)
+        return _affine(self.represent(params, x), params[f"w{last}"], params[f"b{last}"])
+
+    def represent(self, params: Params, x: Tensor) -> Tensor:
         for layer in range(len(self.widths)):
             x = F.relu(_affine(x, params[f"w{layer}"], params[f"b{layer}"]))
-        last = len(self.widths)
-        return _affine(x, params[f"w{last}"], params[f"b{last}"])
+        return x
 
     def readout(self, outputs: Tensor) -> Tensor:
         return outputs
@@ -74,6 +86,10 @@ class Mlp:
     @property
     def head(self) -> tuple[str, ...]:
         return f"w{len(self.widths)}", f"b{len(self.widths)}"
+
+    @property
+    def n_represented(self) -> int:
+        return self.widths[-1] if self.widths else self.n_inputs
 
 
 @dataclass(frozen=True)
@@ -117,6 +133,10 @@ class Ensemble:
         linear = (x * params["wide"].unsqueeze(-2)).sum(-1, keepdim=True)  # see _affine on products with one column
         return (hidden * params["head_w"].unsqueeze(-3)).sum(-1) + params["head_b"].unsqueeze(-2) + linear
 
+    def represent(self, params: Params, x: Tensor) -> Tensor:
+        """Every hidden unit of every member, member by member."""
+        return torch.cat(self._hidden(params, x, 0.0, None), dim=-1).flatten(-2)
+
     def _hidden(self, params: Params, x: Tensor, dropout: float, generator: torch.Generator | None) -> list[Tensor]:
         """Every hidden layer, each (..., n_rows, n_members, width)."""
         layers = []
@@ -138,6 +158,10 @@ class Ensemble:
     @property
     def head(self) -> tuple[str, ...]:
         return "head_w", "head_b", "wide"
+
+    @property
+    def n_represented(self) -> int:
+        return self.n_members * sum(self.widths)
 
 
 def _affine(x: Tensor, w: Tensor, b: Tensor) -> Tensor:

@@ -1,10 +1,15 @@
-"""A market's model as it serves: PDs with intervals and reasons, from stored weights, without torch."""
+"""A market's model as it serves: PDs with intervals and reasons, from stored weights.
+
+Without torch where a theta_prime is weights of the network and effects of the market; a learner that keeps more is
+asked itself, row by row.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from meta.checkpoint import unpack_arrays
@@ -12,8 +17,18 @@ from meta.errors import CorruptArtifact
 from meta.explain import Breakdown, explain
 from meta.features import Encoder
 from meta.inference import EnsembleForward, FloatArray, Weights
+from meta.learners.map_bayes import EFFECTS
+from meta.learners.protocol import OWN, SEEN
 from meta.posterior import REACH, Posterior
+from meta.row_by_row import RowByRow
 from meta.thetas import Theta, require_kind
+from meta.types import Params
+
+
+class Forward(Protocol):
+    """Encoded rows (n_rows, n_features) -> logits (n_rows,), each row's bits the same alone and in any batch."""
+
+    def logits(self, x: NDArray[np.float32]) -> FloatArray: ...
 
 
 @dataclass(frozen=True)
@@ -29,12 +44,13 @@ class PdInterval:
 class ServedModel:
     """A theta's encoder and a theta_prime's weights, ready to score.
 
-    Shapes:  weights: the network's (see ``EnsembleForward``), ``level`` (1,), and where the learner moves them
-             ``scale``, ``shift`` (1,) and ``slope`` (n_features,); reference (n_features,), encoded.
+    Shapes:  effects: ``level`` (1,), and where the learner moves them ``scale``, ``shift`` (1,) and ``slope``
+             (n_features,), all of which ``forward`` knows nothing of; reference (n_features,), encoded.
     """
 
     encoder: Encoder
-    forward: EnsembleForward
+    forward: Forward
+    effects: Weights
     posterior: Posterior
     reference: NDArray[np.float32]
 
@@ -69,7 +85,7 @@ class ServedModel:
 
     def _moved(self, network: FloatArray, x: NDArray[np.float32]) -> FloatArray:
         """Add the market's effects and level to the network's logits."""
-        w = self.forward.weights
+        w = self.effects
         level = float(w["level"][0])
         if "slope" not in w:
             return network + level
@@ -84,7 +100,7 @@ def serve(theta: Theta, theta_sha256: str, theta_prime: tuple[bytes, str] | None
 
     Raises:  CorruptArtifact: a byte has changed, or the weights came from another theta or network.
     """
-    at_rest = {name: value.numpy() for name, value in theta.at_rest().items()}
+    at_rest = _arrays(theta.at_rest())
     weights, posterior = at_rest, theta.posterior_at_rest()
     if theta_prime is not None:
         stored, metadata = unpack_arrays(*theta_prime)
@@ -95,12 +111,32 @@ def serve(theta: Theta, theta_sha256: str, theta_prime: tuple[bytes, str] | None
         if _shapes(stored) != _shapes(at_rest) or root.shape != posterior.root.shape:
             raise CorruptArtifact("theta_prime does not have the tensors of its theta's network")
         weights, posterior = stored, Posterior(theta.effects, root)
-    forward = EnsembleForward(weights, len(theta.settings.widths))
-    return ServedModel(theta.encoder, forward, posterior, theta.profiles.reference_row(theta.encoder))
+    return served_model(theta, weights, posterior)
+
+
+def served_model(theta: Theta, weights: Weights, posterior: Posterior) -> ServedModel:
+    """Prepare scoring with a theta_prime's tensors, ``level`` among them, as NumPy arrays."""
+    apart = {"level", *EFFECTS}
+    effects = {name: value for name, value in weights.items() if name in apart}
+    network = {name: value for name, value in weights.items() if name not in apart}
+    reference = theta.profiles.reference_row(theta.encoder)
+    return ServedModel(theta.encoder, _forward_of(theta, network), effects, posterior, reference)
+
+
+def _forward_of(theta: Theta, weights: Weights) -> Forward:
+    """Serve network weights in NumPy; whatever else a learner keeps needs the learner itself to predict."""
+    if any(name.startswith((OWN, SEEN)) for name in weights):
+        return RowByRow(theta.learner(), {name: torch.from_numpy(value) for name, value in weights.items()})
+    return EnsembleForward(weights, len(theta.settings.widths))
+
+
+def _arrays(tensors: Params) -> dict[str, NDArray[Any]]:
+    return {name: value.numpy() for name, value in tensors.items()}
 
 
 def _shapes(weights: Weights) -> dict[str, tuple[int, ...]]:
-    return {name: value.shape for name, value in weights.items()}
+    """Shapes by name; how many rows a support left behind is no trait of the network."""
+    return {name: value.shape[1:] if name.startswith(SEEN) else value.shape for name, value in weights.items()}
 
 
 def _pd(logits: FloatArray) -> FloatArray:

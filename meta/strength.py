@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from meta.learners.protocol import SEEN
 from meta.types import Params
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -35,11 +36,16 @@ class Strength:
 def shrink(at_rest: Params, adapted: Params, shares: Tensor) -> Params:
     """Keep ``shares`` (n_tasks,) of each task's move: adapted has a leading n_tasks, at_rest has none.
 
-    A share of 0 gives theta's own bits back.
+    A share of 0 gives theta's own bits back. What the support left behind is kept whole: there the learner's own
+    ``share`` is shrunken, which multiplies what it adds (see ``meta.learners.protocol``).
     """
-    return {
-        name: rest + shares.reshape(-1, *[1] * rest.dim()) * (adapted[name] - rest) for name, rest in at_rest.items()
-    }
+
+    def kept(name: str, rest: Tensor) -> Tensor:
+        if name.startswith(SEEN):
+            return adapted[name]
+        return rest + shares.reshape(-1, *[1] * rest.dim()) * (adapted[name] - rest)
+
+    return {name: kept(name, rest) for name, rest in at_rest.items()}
 
 
 def learn_strength(losses: Mapping[int, Sequence[NDArray[np.float64]]]) -> Strength:

@@ -29,7 +29,8 @@ def episode_of(task: Task) -> Episode:
 
 
 def theta_of(learner: Learner, task: Task) -> Params:
-    return learner.start_from({name: torch.from_numpy(value) for name, value in task.theta.items()})
+    weights = {name: torch.from_numpy(value) for name, value in task.theta.items()}
+    return learner.start_from(weights, torch.Generator().manual_seed(0))
 
 
 def _outer_grad(learner: Learner, compiled: bool) -> Callable[[Params, Episode], OuterGradient]:

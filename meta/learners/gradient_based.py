@@ -36,9 +36,9 @@ class GradientBased(ABC):
         return theta
 
     def init(self, generator: torch.Generator) -> Params:
-        return self.start_from(self.network.init(generator))
+        return self.start_from(self.network.init(generator), generator)
 
-    def start_from(self, weights: Params) -> Params:
+    def start_from(self, weights: Params, generator: torch.Generator) -> Params:
         return weights
 
     def informed_by(self, theta: Params, prior: Mapping[str, Tensor]) -> Params:

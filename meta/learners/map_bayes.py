@@ -40,9 +40,9 @@ class MapBayes:
     inner_steps: int
 
     def init(self, generator: torch.Generator) -> Params:
-        return self.start_from(self.network.init(generator))
+        return self.start_from(self.network.init(generator), generator)
 
-    def start_from(self, weights: Params) -> Params:
+    def start_from(self, weights: Params, generator: torch.Generator) -> Params:
         like = next(iter(weights.values()))
         n_inputs = self.network.n_inputs
         prior = {

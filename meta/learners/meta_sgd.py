@@ -28,7 +28,7 @@ class MetaSgd(GradientBased):
 
     by_evidence: bool = False
 
-    def start_from(self, weights: Params) -> Params:
+    def start_from(self, weights: Params, generator: torch.Generator) -> Params:
         theta = {f"net.{name}": value for name, value in weights.items()}
         theta |= {f"lr.{name}": torch.full_like(value, 1.0 / SCALE) for name, value in weights.items()}
         if self.by_evidence:

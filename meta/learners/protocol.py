@@ -8,6 +8,9 @@ from torch import Tensor
 
 from meta.types import Episode, Params, SupportSet
 
+OWN = "own."
+SEEN = "seen."
+
 
 class OuterGradient(NamedTuple):
     """The loss of a meta-batch (scalar, mean over tasks) and its gradient: keys and shapes of theta."""
@@ -19,6 +22,12 @@ class OuterGradient(NamedTuple):
 class Learner(Protocol):
     """A few-shot method. ``theta`` is what meta-training learns; ``theta_prime`` is one market's own model.
 
+    A theta_prime holds the network's tensors under their own names. What else a learner needs to predict has a name
+    that begins with OWN (copied from theta, the same for every market), with SEEN (what the support left behind: its
+    rows' embeddings, a written memory; the rows may be any number, those of a batch are padded to one) or stands by
+    itself (``meta.learners.map_bayes``). A learner with SEEN tensors also keeps ``share`` (1,), which multiplies all
+    that they add to the network's outputs: 0 at rest, 1 after adapting; ``meta.strength`` sets it in between.
+
     Shapes: ``adapt`` takes supports with a leading n_tasks and returns a theta_prime with that leading dimension.
     ``predict`` takes either (x (n_tasks, n_rows, n_features)) or a single theta_prime (x (n_rows, n_features)).
     """
@@ -27,8 +36,12 @@ class Learner(Protocol):
         """Draw a theta to start from."""
         ...
 
-    def start_from(self, weights: Params) -> Params:
-        """Make a theta from network weights that were learned otherwise (on pooled rows, say)."""
+    def start_from(self, weights: Params, generator: torch.Generator) -> Params:
+        """Make a theta from network weights that were learned otherwise (on pooled rows, say).
+
+        What the learner has beyond the network is drawn from ``generator``; the theta at rest predicts as the network
+        with these weights does.
+        """
         ...
 
     def informed_by(self, theta: Params, prior: Mapping[str, Tensor]) -> Params:

@@ -34,11 +34,18 @@ class Line:
     def head(self) -> tuple[str, ...]:
         return ("w",)
 
+    @property
+    def n_represented(self) -> int:
+        return self.n_inputs
+
+    def represent(self, params: Params, x: Tensor) -> Tensor:
+        return x
+
 
 def line_learner(inner_steps: int, slope_sd: list[float], scale_sd: float = 0.0, **prior) -> tuple[MapBayes, Params]:
     """A linear learner at weight 0 in float64, with its prior."""
     learner = MapBayes(Line(len(slope_sd)), binary_cross_entropy, 1.0, inner_steps)
-    theta = learner.start_from({"w": torch.zeros(len(slope_sd), dtype=torch.float64)})
+    theta = learner.start_from({"w": torch.zeros(len(slope_sd), dtype=torch.float64)}, torch.Generator())
     known = {"slope_sd": torch.tensor(slope_sd), "scale_sd": torch.tensor([scale_sd])}
     return learner, learner.informed_by(theta, known | prior)
 
@@ -82,7 +89,9 @@ def test_the_mode_is_the_minimum_of_the_penalised_loss() -> None:
     slope_sd = torch.tensor([0.5, 0.0, 1.0, 0.2, 0.3, 2.0], dtype=torch.float64)
     center, logit_center = torch.linspace(-1.0, 1.0, N_FEATURES, dtype=torch.float64), 0.4
     prior = {"slope_sd": slope_sd, "center": center, "scale_sd": torch.tensor([0.7]).double()}
-    theta = learner.informed_by(learner.start_from(start), prior | {"logit_center": torch.tensor([logit_center])})
+    theta = learner.informed_by(
+        learner.start_from(start, torch.Generator()), prior | {"logit_center": torch.tensor([logit_center])}
+    )
     rows = some_rows(30, seed=1)
     logits = network.readout(network.forward(start, rows.x))[0].numpy()
     x, y, mask, offset = (t[0].numpy() for t in (rows.x, rows.y, rows.mask, rows.offset))

@@ -189,6 +189,6 @@ def test_learners_that_move_weights_serve_without_effects() -> None:
     (adapted,) = adapt_markets(theta, [rows])
     content = pack_theta_prime(adapted.theta_prime, posterior_of(theta, rows, adapted), theta_sha256(theta))
     model = serve(theta, theta_sha256(theta), (content, sha256(content)))
-    assert "slope" not in model.forward.weights
+    assert set(model.effects) == {"level"}
     expected = market_logits(theta.learner(), adapted.theta_prime, rows.x) + adapted.level
     np.testing.assert_allclose(model.logits(rows.x), expected, rtol=1e-5, atol=1e-5)

@@ -12,9 +12,8 @@ from meta.adaptation import MarketRows
 from meta.columns import fit_profiles
 from meta.effects import EffectsPrior
 from meta.features import Encoder, fit_encoder
-from meta.inference import EnsembleForward
 from meta.level import LevelPrior
-from meta.serving import ServedModel
+from meta.serving import ServedModel, served_model
 from meta.source import column_values
 from meta.strength import Strength
 from meta.thetas import LearnerSettings, Theta
@@ -87,7 +86,9 @@ def toy_theta(
     effects = replace(
         effects, slope_sd=np.full(len(effects.slots), slope_sd), scale_sd=scale_sd, logit_center=BIAS, theta_sd=0.05
     )
-    params = settings.build(encoder.n_features).start_from(linear_network(encoder, WEIGHTS, BIAS))
+    params = settings.build(encoder.n_features).start_from(
+        linear_network(encoder, WEIGHTS, BIAS), torch.Generator().manual_seed(0)
+    )
     profiles = fit_profiles(encoder, source, seed=0)
     strength = Strength((5.0,), (1.0,))
     theta = Theta("5" * 64, settings, encoder, params, PRIOR, effects, strength, profiles, (1, 2, 3))
@@ -133,8 +134,7 @@ def honest_support(theta: Theta, n_rows: int, rng: np.random.Generator, level: f
 
 def model_of(theta: Theta, theta_prime: Params) -> ServedModel:
     """The served model of a theta_prime that was never stored."""
-    forward = EnsembleForward({n: v.numpy() for n, v in theta_prime.items()}, len(theta.settings.widths))
-    return ServedModel(theta.encoder, forward, theta.posterior_at_rest(), theta.profiles.reference_row(theta.encoder))
+    return served_model(theta, {n: v.numpy() for n, v in theta_prime.items()}, theta.posterior_at_rest())
 
 
 def pd_of(theta: Theta, theta_prime: Params, x: np.ndarray) -> np.ndarray:
