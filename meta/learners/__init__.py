@@ -1,6 +1,7 @@
 """Few-shot methods, one paper per file, behind one protocol. They never import each other."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from meta.errors import InvalidRecipe
 from meta.learners.anil import Anil
@@ -14,7 +15,21 @@ from meta.types import LossFn
 
 Build = Callable[[Network, LossFn, float, int], Learner]
 
-__all__ = ["REGISTRY", "Learner", "build_learner"]
+__all__ = ["REGISTRY", "Learner", "Usual", "build_learner", "usual_of"]
+
+
+@dataclass(frozen=True)
+class Usual:
+    """Settings that a learner is used with on credit unless a recipe says otherwise.
+
+    inner_lr: step of the inner loop, on a mean loss; outer_steps: meta-batches at most; outer_lr: their step.
+    """
+
+    inner_lr: float = 1.5
+    inner_steps: int = 3
+    outer_steps: int = 60
+    outer_lr: float = 1e-3
+
 
 REGISTRY: dict[str, Build] = {
     "maml": Maml,
@@ -26,6 +41,14 @@ REGISTRY: dict[str, Build] = {
     ),
     "reptile": Reptile,
 }
+
+USUAL: dict[str, Usual] = {
+    "map_bayes": Usual(inner_steps=6),  # of Newton
+}
+
+
+def usual_of(name: str) -> Usual:
+    return USUAL.get(name, Usual())
 
 
 def build_learner(name: str, network: Network, loss_fn: LossFn, *, inner_lr: float, inner_steps: int) -> Learner:
