@@ -127,11 +127,12 @@ def test_adapting_leaves_theta_untouched(case: Case, episode: Episode) -> None:
 def test_order_of_support_rows_does_not_matter(case: Case, episode: Episode) -> None:
     order = torch.randperm(10, generator=torch.Generator().manual_seed(1))
     shuffled = LabelledRows.of(episode.support.x[:, order], episode.support.y[:, order])
-    found, other = (case.logits(rows, episode.query.x) for rows in (episode.support, shuffled))
     if case.name in READS_IN_ORDER:
-        assert not torch.allclose(found, other, atol=1e-7)
+        found, other = case.adapted(episode.support), case.adapted(shuffled)
+        assert any(not torch.allclose(found[name], other[name], rtol=1e-2) for name in found)
     else:
-        torch.testing.assert_close(found, other, rtol=1e-4, atol=1e-5)
+        expected = case.logits(episode.support, episode.query.x)
+        torch.testing.assert_close(case.logits(shuffled, episode.query.x), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_padding_says_nothing(case: Case, episode: Episode) -> None:
