@@ -42,7 +42,7 @@ class NeuralProcess(InContext):
         }
         layers = {name: drawn(shape, generator) for name, shape in shapes.items()}
         biases = {f"{name}_b": torch.zeros(shapes[name][1]) for name in ("pair0", "pair1", "decode0", "decode1")}
-        return layers | biases
+        return layers | biases | {"key": layers["query"].clone()}  # at first rows attend to what is like them
 
     def read(self, own: Params, embedded: Tensor, labels: Tensor, weights: Tensor) -> Params:
         """Encode each pair, r_i = h(x_i, y_i), Eq. 1 of the conditional neural process."""
