@@ -6,7 +6,7 @@ from pydantic import Field
 
 from app.domain.schema import Noun
 
-LearnerName = Literal["map_bayes", "maml", "fomaml", "anil", "meta_sgd", "reptile"]
+LearnerName = Literal["map_bayes", "maml", "fomaml", "maml_plus_plus", "anil", "meta_sgd", "reptile", "cavia"]
 
 
 class ThetaRecipe(Noun):
