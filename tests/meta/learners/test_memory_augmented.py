@@ -113,7 +113,7 @@ def test_answering_writes_nothing_and_hears_of_no_other_row() -> None:
 def test_more_heads_read_more_slots() -> None:
     learner = as_published(MemoryAugmented, n_heads=4, n_slots=8)
     theta = learner.init(torch.Generator().manual_seed(0))
-    assert theta["own.out"].shape == (32 + 4 * 16, 2)
+    assert theta["own.out"].shape == (32 + 4 * 40, 2)
     # the first row writes one key a head, each to a slot of its own
     adapted = learner.adapt(theta, LabelledRows.of(SUPPORT.x[:, :1], SUPPORT.y[:, :1]))
     assert (adapted["seen.memory"][0].abs().sum(-1) > 0).tolist() == [True] * 4 + [False] * 4
