@@ -41,7 +41,7 @@ class MemoryAugmented(InContext):
     gate between writing places (``alpha``, one a head) and the last layer (``out``, ``out_b``).
 
     seen: ``memory`` (n_slots, slot_size), ``hidden``, ``cell`` (hidden,), ``label`` (n_classes,) that a query row comes
-    with: the last row's, on credit 0.
+    with: the last row's, or 0 where labels do not follow.
     """
 
     hidden: int = 32
@@ -49,6 +49,7 @@ class MemoryAugmented(InContext):
     slot_size: int = 40
     n_heads: int = 1
     decay: float = 0.95  # gamma of Eq. 5
+    labels_follow: bool = True  # as published: a row's label comes with the next row; on credit it never does
 
     in_sequence: ClassVar[bool] = True
 
@@ -66,14 +67,14 @@ class MemoryAugmented(InContext):
 
     def read(self, own: Params, embedded: Tensor, labels: Tensor, weights: Tensor) -> Params:
         state, label = self._nothing_read(embedded), embedded.new_zeros(len(embedded), self.n_classes)
-        seen = (weights > 0).unsqueeze(-1)
+        seen, follow = (weights > 0).unsqueeze(-1), self.labels_follow and not self.on_credit
         into = embedded @ own["lstm_x"][: embedded.shape[-1]] + own["lstm_b"]
         from_label = own["lstm_x"][embedded.shape[-1] :]
         for t in range(embedded.shape[1]):
-            heard = labels[:, t] if self.on_credit else label
+            heard = label if follow else labels[:, t]
             after = self._step(own, state, into[:, t] + heard @ from_label)
             state = State(*(_where(seen[:, t], new, old) for new, old in zip(after, state, strict=True)))
-            label = label if self.on_credit else torch.where(seen[:, t], labels[:, t], label)
+            label = torch.where(seen[:, t] & follow, labels[:, t], label)
         return {"memory": state.memory, "hidden": state.hidden, "cell": state.cell, "label": label}
 
     def answer(self, own: Params, seen: Params, embedded: Tensor) -> Tensor:

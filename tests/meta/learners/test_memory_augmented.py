@@ -125,3 +125,13 @@ def test_as_published_the_order_of_the_support_matters() -> None:
     order = torch.tensor([2, 0, 1])
     turned = LabelledRows.of(SUPPORT.x[:, order], SUPPORT.y[:, order])
     assert not torch.allclose(learner.adapt(theta, turned)["seen.memory"], learner.adapt(theta, SUPPORT)["seen.memory"])
+
+
+def test_a_row_may_come_with_its_own_label() -> None:
+    learner = as_published(MemoryAugmented, labels_follow=False)
+    theta = learner.init(torch.Generator().manual_seed(0))
+    adapted = learner.adapt(theta, SUPPORT)
+    assert adapted["seen.label"].tolist() == [[0.0, 0.0]]
+    # the last row's label is heard, too
+    other = learner.adapt(theta, LabelledRows.of(SUPPORT.x, torch.tensor([[0, 1, 1]])))
+    assert not torch.allclose(other["seen.memory"], adapted["seen.memory"])
