@@ -113,7 +113,7 @@ def test_answering_writes_nothing_and_hears_of_no_other_row() -> None:
 def test_more_heads_read_more_slots() -> None:
     learner = as_published(MemoryAugmented, n_heads=4, n_slots=8)
     theta = learner.init(torch.Generator().manual_seed(0))
-    assert theta["own.out"].shape == (32 + 4 * 16, 2)
+    assert theta["own.out"].shape == (32 + 4 * 40, 2)
     # the first row writes one key a head, each to a slot of its own
     adapted = learner.adapt(theta, LabelledRows.of(SUPPORT.x[:, :1], SUPPORT.y[:, :1]))
     assert (adapted["seen.memory"][0].abs().sum(-1) > 0).tolist() == [True] * 4 + [False] * 4
@@ -125,3 +125,13 @@ def test_as_published_the_order_of_the_support_matters() -> None:
     order = torch.tensor([2, 0, 1])
     turned = LabelledRows.of(SUPPORT.x[:, order], SUPPORT.y[:, order])
     assert not torch.allclose(learner.adapt(theta, turned)["seen.memory"], learner.adapt(theta, SUPPORT)["seen.memory"])
+
+
+def test_a_row_may_come_with_its_own_label() -> None:
+    learner = as_published(MemoryAugmented, labels_follow=False)
+    theta = learner.init(torch.Generator().manual_seed(0))
+    adapted = learner.adapt(theta, SUPPORT)
+    assert adapted["seen.label"].tolist() == [[0.0, 0.0]]
+    # the last row's label is heard, too
+    other = learner.adapt(theta, LabelledRows.of(SUPPORT.x, torch.tensor([[0, 1, 1]])))
+    assert not torch.allclose(other["seen.memory"], adapted["seen.memory"])
