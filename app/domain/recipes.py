@@ -6,7 +6,7 @@ from pydantic import Field
 
 from app.domain.schema import Noun
 
-LearnerName = Literal["map_bayes", "maml", "fomaml", "maml_plus_plus", "anil", "meta_sgd", "reptile", "cavia"]
+LearnerName = Literal["map_bayes", "maml", "fomaml", "maml_plus_plus", "anil", "meta_sgd", "reptile", "cavia", "leo"]
 
 
 class ThetaRecipe(Noun):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from meta.errors import InvalidRecipe
 from meta.learners.anil import Anil
 from meta.learners.cavia import Cavia
+from meta.learners.leo import Leo
 from meta.learners.maml import Maml
 from meta.learners.maml_plus_plus import MamlPlusPlus
 from meta.learners.map_bayes import MapBayes
@@ -24,6 +25,9 @@ REGISTRY: dict[str, Build] = {
     "maml_plus_plus": MamlPlusPlus,
     "anil": Anil,
     "cavia": Cavia,
+    "leo": lambda network, loss_fn, inner_lr, inner_steps: Leo(
+        network, loss_fn, inner_lr, inner_steps, n_latents=16, finetuning_lr=0.1, finetuning_steps=3
+    ),
     "map_bayes": MapBayes,
     "meta_sgd": lambda network, loss_fn, inner_lr, inner_steps: MetaSgd(
         network, loss_fn, inner_lr, inner_steps, by_evidence=True
