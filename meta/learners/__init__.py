@@ -26,7 +26,7 @@ REGISTRY: dict[str, Build] = {
     "anil": Anil,
     "cavia": Cavia,
     "leo": lambda network, loss_fn, inner_lr, inner_steps: Leo(
-        network, loss_fn, inner_lr, inner_steps, n_latents=16, finetuning_lr=0.1, finetuning_steps=3
+        network, loss_fn, inner_lr, inner_steps, n_latents=16, finetuning_lr=0.3, finetuning_steps=3
     ),
     "map_bayes": MapBayes,
     "meta_sgd": lambda network, loss_fn, inner_lr, inner_steps: MetaSgd(

@@ -1,22 +1,23 @@
 """LEO: parameters of a task are decoded from a small latent code, and the inner loop walks in the space of codes.
 
-An encoder and a relation network turn the support into one Gaussian code per class (Eqs. 1-2 of section 2.3), a decoder
-turns a code into the Gaussian of a class's weights (Eqs. 3-4), codes take gradient steps through the decoder, and the
-weights they end in are fine-tuned by steps of their own; both kinds of step have learned sizes.
+An encoder and a relation network turn the support into one Gaussian code per class, a decoder turns a code into the
+Gaussian of a class's weights, codes take gradient steps through the decoder, and the weights they end in are
+fine-tuned by steps of their own; both kinds of step have learned sizes.
 
 Source: Rusu, Rao, Sygnowski, Vinyals, Pascanu, Osindero, Hadsell 2019, arXiv:1807.05960, Algorithm 1, section 2.3, and
 for LeoRegression section 5.1; where the paper is silent, the authors' code: no biases, relations pass three layers,
 penalties are means over their entries.
 Deviations, everywhere: adapting takes means; training samples, by noise drawn from a generator that the support rows
-themselves seed, so that equal episodes have equal gradients. A spread is its start (``CODE_SD``, ``PARAMETER_SD``)
-times exp(what the network says), which is never negative. One code stands for a class (the code has K copies), its
-divergence from the prior is exact (theirs is sampled), no dropout. The inner loss is a mean over rows where theirs is a
-sum: their step 1 is n_support here. Step sizes are learned in units of where they start, see ``SCALE``. The network
-that makes representations is learned with the rest (theirs was trained beforehand and fixed). Partners of a relation
-are averaged class by class, so that how many of each were posted says nothing; a class without rows has the code 0.
-On credit, where a theta knows all but what is special to a market: the decoded head is added to theta's own, as
-(w_1 - w_0) for the one logit; a code decodes the heads of all members, laid out as ``represent`` is; the relation
-network's last layer starts at 0, so that a theta fresh from pooled rows adapts from its own head, not from chance.
+themselves seed, so that equal episodes have equal gradients. A spread starts at ``CODE_SD`` or ``PARAMETER_SD`` and is
+always positive (the code has exp(raw) - 1 + a start, cut at 0). One code stands for a class (the code has K copies),
+its divergence from the prior is exact (theirs is sampled), no dropout. The inner loss is a mean over rows where theirs
+is a sum: their step 1 is n_support here. Step sizes are learned in units of where they start, see ``SCALE``. The
+network that makes representations is learned with the rest (theirs was trained beforehand and fixed). Partners of a
+relation are averaged class by class, so that how many of each were posted says nothing; a class without rows has the
+code 0. On credit, where a theta knows all but what is special to a market: the decoded head is added to theta's own, as
+(w_1 - w_0) for the one logit; a code decodes the heads of all members, laid out as ``represent`` is, and the linear
+part that they share; the relation network's last layer starts at 0, so that a theta fresh from pooled rows adapts from
+its own head, not from chance.
 """
 
 import math
@@ -39,6 +40,7 @@ from meta.types import Episode, LabelledRows, LossFn, Params, SupportSet
 SCALE = 10.0  # learned step sizes are kept so small that an outer step of 0.001 changes them by about one percent
 CODE_SD = 0.1
 PARAMETER_SD = 0.01
+DECODER_START = 0.1  # of LeoRegression: at full size a code's step moves all weights at once, and curves jump
 PAIRS_AT_ONCE = 2**18  # rows of a large support meet in pieces: bounds memory only
 
 
@@ -100,8 +102,8 @@ class Leo:
 
     @property
     def n_decoded(self) -> int:
-        """How many numbers a code decodes to."""
-        return self.network.n_represented
+        """How many numbers a code decodes to: one for all that the head reads."""
+        return self.network.n_represented + (self.network.n_inputs if isinstance(self.network, Ensemble) else 0)
 
     def init(self, generator: torch.Generator) -> Params:
         return self.start_from(self.network.init(generator), generator)
@@ -201,11 +203,11 @@ class Leo:
         shares = self._shares(rows)
         codes = _through(theta, "encoder", self._coded(rows))
         mean, raw = _relations(theta, codes, shares, row_weights(shares.sum(-2))).chunk(2, dim=-1)
-        return Gaussian(mean, CODE_SD * raw.exp())
+        return Gaussian(mean, _spread(CODE_SD, raw))
 
     def _decode(self, theta: Params, z: Tensor, noise: Noise | None, step: int) -> Tensor:
         mean, raw = _through(theta, "decoder", z).chunk(2, dim=-1)
-        return Gaussian(mean, PARAMETER_SD * raw.exp()).sample(None if noise is None else noise.parameters[step])
+        return Gaussian(mean, _spread(PARAMETER_SD, raw)).sample(None if noise is None else noise.parameters[step])
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # a checksum and a generator are no tensors
     def _noise(self, support: SupportSet) -> Noise:
@@ -222,8 +224,8 @@ class Leo:
         weights = {name.removeprefix("net."): value for name, value in theta.items() if name.startswith("net.")}
         read = self.network.represent(weights, x)
         if isinstance(self.network, Ensemble):
-            linear = (x * weights["wide"]).sum(-1, keepdim=True) + weights["head_b"]
-            return torch.cat([read, read @ _columns(weights["head_w"]) + linear], dim=-1)
+            read = torch.cat([read, x], dim=-1)
+            return torch.cat([read, read @ _columns(weights["head_w"], weights["wide"]) + weights["head_b"]], dim=-1)
         return read
 
     def _coded(self, rows: LabelledRows) -> Tensor:
@@ -240,19 +242,22 @@ class Leo:
         decoded = fast["decoded"]
         if not isinstance(self.network, Ensemble):
             return read @ decoded.mT
-        return read[..., self.n_decoded :] + read[..., : self.n_decoded] @ _columns(self._between(decoded))
+        return read[..., self.n_decoded :] + read[..., : self.n_decoded] @ _columns(*self._between(decoded))
 
     def _placed(self, theta: Params, decoded: Tensor) -> Params:
         """Put decoded heads (..., n_codes, n_decoded) where the network has its own."""
         if isinstance(self.network, Ensemble):
-            return {"head_w": theta["net.head_w"] + self._between(decoded)}
+            head, wide = self._between(decoded)
+            return {"head_w": theta["net.head_w"] + head, "wide": theta["net.wide"] + wide}
         w, b = self.network.head
         return {w: decoded.mT, b: torch.zeros_like(decoded[..., 0])}
 
-    def _between(self, decoded: Tensor) -> Tensor:
-        """w_1 - w_0 of the members of an ensemble, (n_tasks, n_members, n_decoded / n_members)."""
+    def _between(self, decoded: Tensor) -> tuple[Tensor, Tensor]:
+        """w_1 - w_0 as an ensemble lays it out: (n_tasks, n_members, sum of widths) and (n_tasks, n_inputs)."""
         assert isinstance(self.network, Ensemble)
-        return (decoded[:, 1] - decoded[:, 0]).reshape(len(decoded), self.network.n_members, -1)
+        between = decoded[:, 1] - decoded[:, 0]
+        n = self.network.n_represented
+        return between[:, :n].reshape(len(between), self.network.n_members, -1), between[:, n:]
 
 
 @dataclass(frozen=True)
@@ -279,6 +284,7 @@ class LeoRegression(Leo):
         theta = _layers("encoder", (self.network.n_inputs + 1, hidden, hidden, z), generator, biases=True)
         theta |= _layers("relation", (2 * z,) * 4, generator)
         theta |= _layers("decoder", (z, hidden, 2 * self.n_decoded), generator, biases=True)
+        theta["decoder.w1"] *= DECODER_START
         theta |= {"decoder.b1": torch.cat([flat, torch.zeros_like(flat)])} | self._first_step_sizes()
         return {name: value.to(flat) for name, value in theta.items()}
 
@@ -332,10 +338,20 @@ def _through(theta: Params, name: str, x: Tensor) -> Tensor:
     return x
 
 
-def _columns(heads: Tensor) -> Tensor:
-    """Heads (..., n_members, n) -> (..., n_members * n, n_members): a column reads the units of its own member."""
-    members = torch.eye(heads.shape[-2], dtype=heads.dtype, device=heads.device).unsqueeze(1)
-    return (heads.unsqueeze(-1) * members).flatten(-3, -2)
+def _spread(start: float, raw: Tensor) -> Tensor:
+    """Positive, ``start`` where the network says 0, and in proportion to what it says where that is large."""
+    return F.softplus(raw) * (start / math.log(2.0))
+
+
+def _columns(heads: Tensor, wide: Tensor) -> Tensor:
+    """An ensemble's head as one matrix (..., n_read, n_members): a column reads its member's units and all inputs.
+
+    heads (..., n_members, sum of widths), wide (..., n_inputs).
+    """
+    n_members = heads.shape[-2]
+    members = torch.eye(n_members, dtype=heads.dtype, device=heads.device).unsqueeze(1)
+    own = (heads.unsqueeze(-1) * members).flatten(-3, -2)
+    return torch.cat([own, wide.unsqueeze(-1).expand(*wide.shape, n_members)], dim=-2)
 
 
 def _relations(theta: Params, codes: Tensor, shares: Tensor, partners: Tensor) -> Tensor:

@@ -104,13 +104,14 @@ def test_on_credit_the_decoded_head_is_added_to_each_members_own(network: Ensemb
     walk = learner._walk(theta, episode.support, None, first_order=True)
     adapted = learner.adapt(theta, episode.support)
     moved = {name for name, value in adapted.items() if not torch.equal(value, theta[f"net.{name}"].expand_as(value))}
-    assert moved == {"head_w"}
-    # a logit by hand: theta's own, and each member's slice of what it represents times its slice of w_1 - w_0
+    assert moved == {"head_w", "wide"}
+    # a logit by hand: theta's own, each member's slice of what it represents times its slice of w_1 - w_0, the inputs
+    # times what is left of it
     represented = network.represent(learner.at_rest(theta), episode.query.x).unflatten(-1, (3, 16))
-    between = (walk.decoded[:, 1] - walk.decoded[:, 0]).unflatten(-1, (3, 16))
-    members = network.forward(learner.at_rest(theta), episode.query.x) + torch.einsum(
-        "trms,tms->trm", represented, between
-    )
+    between = walk.decoded[:, 1] - walk.decoded[:, 0]
+    own = torch.einsum("trms,tms->trm", represented, between[:, :48].unflatten(-1, (3, 16)))
+    linear = torch.einsum("tri,ti->tr", episode.query.x, between[:, 48:]).unsqueeze(-1)
+    members = network.forward(learner.at_rest(theta), episode.query.x) + own + linear
     torch.testing.assert_close(network.forward(adapted, episode.query.x), members)
     seen = learner._read(theta, episode.query.x)
     torch.testing.assert_close(learner._outputs({"decoded": walk.decoded}, seen), members)
@@ -123,7 +124,7 @@ def test_fresh_from_pooled_rows_every_code_is_the_priors_mean(network: Ensemble,
     at_rest = learner.at_rest(theta)
     assert set(at_rest) == set(weights)
     assert all(at_rest[name] is value for name, value in weights.items())
-    assert torch.count_nonzero(learner.code(theta, replace(episode.support, x=torch.ones(4, 10, 48))).mean) == 0
+    assert torch.count_nonzero(learner.code(theta, replace(episode.support, x=torch.ones(4, 10, 54))).mean) == 0
     assert torch.equal(learner.adapt(theta, episode.support)["head_w"], weights["head_w"].expand(4, 3, 16))
 
 
