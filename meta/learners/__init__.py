@@ -24,9 +24,11 @@ REGISTRY: dict[str, Build] = {
     "fomaml": lambda network, loss_fn, inner_lr, inner_steps: Maml(network, loss_fn, inner_lr, inner_steps, True),
     "maml_plus_plus": MamlPlusPlus,
     "anil": Anil,
-    "cavia": Cavia,
+    "cavia": lambda network, loss_fn, inner_lr, inner_steps: Cavia(
+        network, loss_fn, inner_lr, inner_steps, context_scale=10.0
+    ),
     "leo": lambda network, loss_fn, inner_lr, inner_steps: Leo(
-        network, loss_fn, inner_lr, inner_steps, n_latents=16, finetuning_lr=0.3, finetuning_steps=3
+        network, loss_fn, inner_lr, inner_steps, n_latents=16, finetuning_lr=0.3, finetuning_steps=5
     ),
     "map_bayes": MapBayes,
     "meta_sgd": lambda network, loss_fn, inner_lr, inner_steps: MetaSgd(
