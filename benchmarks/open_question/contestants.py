@@ -24,15 +24,17 @@ META = "network, from MAML"
 TREES = "trees"
 TREES_WITH_SOURCE = "trees, source rows added"
 THETA_PRIME = "theta_prime"
+USUAL, MADE_FOR_STEPS = ThetaRecipe(), ThetaRecipe(learner="maml", outer_steps=OUTER_STEPS)
 METHODS = (SCRATCH, POOLED, META, TREES, TREES_WITH_SOURCE, THETA_PRIME)
 
 
 @dataclass(frozen=True)
 class Method:
-    """A contestant and the processor seconds of what it shares with every target of the world."""
+    """A contestant, the processor seconds of what it shares with every target of the world, and its meta-batches."""
 
     contestant: Contestant
     shared_seconds: float = 0.0
+    outer_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,17 +59,25 @@ class ThetaPrime:
         return Fitted(lambda features: logit(predictor.pd(columns_of(features))), seconds, 0)
 
 
-def methods_of(source: Rows, folder: Path, seed: int) -> Mapping[str, Method]:
+@dataclass(frozen=True)
+class Recipes:
+    """How thetas are trained: the usual one, which serves theta_prime, and the one that is made for gradient steps."""
+
+    usual: ThetaRecipe = USUAL
+    maml: ThetaRecipe = MADE_FOR_STEPS
+
+
+def methods_of(source: Rows, folder: Path, seed: int, recipes: Recipes) -> Mapping[str, Method]:
     """Every method by name; thetas are trained, or read from ``folder`` where they are there."""
-    maml = learn(source, ThetaRecipe(seed=seed, learner="maml", outer_steps=OUTER_STEPS), folder / "maml.theta")
-    usual = learn(source, ThetaRecipe(seed=seed), folder / "map_bayes.theta")
+    maml = learn(source, recipes.maml.model_copy(update={"seed": seed}), folder / "maml.theta")
+    usual = learn(source, recipes.usual.model_copy(update={"seed": seed}), folder / "map_bayes.theta")
     pooled, meta = starts_of(maml, source)
     started = time.process_time()
     with_source = TreesWithSource(source, seed)
     return {
         SCRATCH: Method(Network()),
         POOLED: Method(Network(pooled), pooled.seconds),
-        META: Method(Network(meta), meta.seconds),
+        META: Method(Network(meta), meta.seconds, maml.outer_steps),
         TREES: Method(Trees()),
         TREES_WITH_SOURCE: Method(with_source, time.process_time() - started),
         THETA_PRIME: Method(ThetaPrime(usual), usual.seconds),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from benchmarks.few_shot.data import Rows
-from benchmarks.open_question.contestants import methods_of
+from benchmarks.open_question.contestants import Recipes, methods_of
 from benchmarks.open_question.design import Design, Positions, Sample, labels_of, samples_of, split_test
 from benchmarks.open_question.fitted import Contestant
 from benchmarks.open_question.worlds import Target, World
@@ -25,7 +25,9 @@ FloatArray = NDArray[np.float64]
 Cell = dict[str, Any]
 
 
-def run_world(world: World, design: Design, folder: Path, names: Sequence[str]) -> pandas.DataFrame:
+def run_world(
+    world: World, design: Design, folder: Path, names: Sequence[str], recipes: Recipes | None = None
+) -> pandas.DataFrame:
     """Run the methods ``names`` on a world; one row a (target, method, seed, size).
 
     Seeds are the outermost loop, so that a run that is stopped early has as many of each.
@@ -33,13 +35,14 @@ def run_world(world: World, design: Design, folder: Path, names: Sequence[str]) 
     """
     _require_design(folder, design)
     place = folder / world.name
-    methods = methods_of(world.source, place, design.seed)
+    methods = methods_of(world.source, place, design.seed, recipes or Recipes())
     cells: list[Cell] = []
     for seed in range(design.n_seeds):
         for name in names:
             contestant = methods[name].contestant
             chosen = _kept(place / f"{_slug(name)}.json", partial(choose, contestant, world, design))
             shared = {"world": world.name, "method": name, "shared_seconds": methods[name].shared_seconds}
+            shared["outer_steps"] = methods[name].outer_steps
             for target in world.targets.values():
                 file = place / f"{_slug(name)}.{_slug(target.name)}.{seed}.json"
                 found = _kept(file, partial(run_seed, contestant, target, seed, design, chosen))

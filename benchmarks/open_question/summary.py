@@ -1,6 +1,5 @@
 """From cells to answers: paired differences by bootstrap over targets and seeds, and where they end."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +7,7 @@ import pandas
 from numpy.typing import NDArray
 
 from benchmarks.open_question.design import labels_of
-from benchmarks.open_question.worlds import POOLED
+from benchmarks.open_question.worlds import TOGETHER
 
 FloatArray = NDArray[np.float64]
 N_RESAMPLES = 4000
@@ -30,16 +29,22 @@ class Estimate:
 
 
 def markets_of(cells: pandas.DataFrame) -> pandas.DataFrame:
-    return cells[cells["target"] != POOLED]
+    return cells[cells["target"] != TOGETHER]
 
 
 def pooled_of(cells: pandas.DataFrame) -> pandas.DataFrame:
-    return cells[cells["target"] == POOLED]
+    return cells[cells["target"] == TOGETHER]
 
 
-def levels(cells: pandas.DataFrame, method: str, metric: str) -> dict[str, Estimate]:
-    """The metric of a method at each size."""
-    return _by_size(cells[cells["method"] == method].assign(value=lambda frame: frame[metric]))
+def complete(cells: pandas.DataFrame) -> pandas.DataFrame:
+    """Leave out the sizes that only some targets have, so that means over targets are of the same ones."""
+    counts = cells.groupby("size")["target"].nunique()
+    return cells[cells["size"].map(counts) == cells["target"].nunique()]
+
+
+def levels(cells: pandas.DataFrame, method: str, metric: str, same_targets: bool = False) -> dict[str, Estimate]:
+    """The metric of a method at each size; ``same_targets``: as ``estimate``."""
+    return _by_size(cells[cells["method"] == method].assign(value=lambda frame: frame[metric]), same_targets)
 
 
 def differences(cells: pandas.DataFrame, method: str, other: str, metric: str) -> dict[str, Estimate]:
@@ -50,22 +55,24 @@ def differences(cells: pandas.DataFrame, method: str, other: str, metric: str) -
     return _by_size(paired.assign(value=paired[metric] - paired[f"{metric}_other"]))
 
 
-def _by_size(values: pandas.DataFrame) -> dict[str, Estimate]:
+def _by_size(values: pandas.DataFrame, same_targets: bool = False) -> dict[str, Estimate]:
     found = {}
     for size in labels_of(values["size"].tolist()):
         table = values[values["size"] == size].pivot(index="target", columns="seed", values="value")
-        found[size] = estimate(table.to_numpy(np.float64))
+        found[size] = estimate(table.to_numpy(np.float64), same_targets)
     return found
 
 
-def estimate(values: FloatArray, seed: int = 0) -> Estimate:
+def estimate(values: FloatArray, same_targets: bool = False) -> Estimate:
     """values (n_targets, n_seeds). Targets are resampled, and within each drawn target its seeds.
 
-    One target alone: only seeds are, and the interval is for that target's judged rows.
+    same_targets, or one target alone: only seeds are, and the interval is for those targets' judged rows.
     """
     n_targets, n_seeds = values.shape
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     targets = rng.integers(n_targets, size=(N_RESAMPLES, n_targets, 1))
+    if same_targets:
+        targets = np.broadcast_to(np.arange(n_targets)[:, None], targets.shape)
     seeds = rng.integers(n_seeds, size=(N_RESAMPLES, n_targets, n_seeds))
     low, high = np.quantile(values[targets, seeds].mean(axis=(1, 2)), [0.025, 0.975])
     return Estimate(float(values.mean()), float(low), float(high), n_targets)
@@ -100,8 +107,8 @@ def mean_n(cells: pandas.DataFrame) -> dict[str, float]:
     return {size: float(means[size]) for size in labels_of(cells["size"].tolist())}
 
 
-def compute(cells: pandas.DataFrame, methods: Sequence[str]) -> pandas.DataFrame:
-    """Processor seconds by (method, size): of a fit, of choosing its settings, and of what the world shares."""
-    of = cells[cells["method"].isin(methods)]
+def compute(cells: pandas.DataFrame) -> pandas.DataFrame:
+    """Mean processor seconds by (method, size): of a fit, of choosing its settings, of what the world shares."""
     columns = ["seconds", "tuning_seconds", "shared_seconds", "capped"]
-    return of.groupby(["method", "size"])[columns].mean()
+    means: pandas.DataFrame = cells.groupby(["method", "size"])[columns].mean()
+    return means

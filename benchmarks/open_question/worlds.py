@@ -12,13 +12,13 @@ from benchmarks.few_shot.data import DATASETS, Rows, load
 from meta.synthetic import CATEGORICAL, NUMERIC, PortfolioSettings, make_portfolio
 
 FloatArray = NDArray[np.float64]
-POOLED = "pooled"
+TOGETHER = "pooled"
 N_TARGETS = 4  # of real worlds: the largest markets
 
 
 @dataclass(frozen=True)
 class Target:
-    """Rows that models are built for: one market's, or those of all target markets together (named POOLED).
+    """Rows that models are built for: one market's, or those of all target markets together (named TOGETHER).
 
     Shapes:  true_pd (n_rows,); None where only outcomes are known.
     """
@@ -30,7 +30,7 @@ class Target:
 
 @dataclass(frozen=True)
 class World:
-    """No row of a target is among the source's; POOLED holds the rows of all the other targets."""
+    """No row of a target is among the source's; TOGETHER holds the rows of all the other targets."""
 
     name: str
     source: Rows
@@ -50,7 +50,7 @@ def cut(name: str, rows: Rows, n_targets: int, true_pd: FloatArray | None = None
     names, counts = np.unique(rows.market, return_counts=True)
     largest = [str(market) for market in names[np.argsort(-counts, kind="stable")][:n_targets]]
     targets = {}
-    for target, markets in {**{market: [market] for market in largest}, POOLED: largest}.items():
+    for target, markets in {**{market: [market] for market in largest}, TOGETHER: largest}.items():
         inside = np.isin(rows.market, markets)
         targets[target] = Target(target, rows.at(inside), None if true_pd is None else true_pd[inside])
     return World(name, rows.at(~np.isin(rows.market, largest)), targets)
