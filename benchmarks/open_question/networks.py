@@ -30,7 +30,7 @@ DROPOUT = 0.2  # the product's own in pooled training
 EPOCHS = 30  # at most; what is still improving then is reported
 STEPS = (160, 1600)  # at least and at most, whatever 30 epochs are
 N_CHECKS = 40
-PATIENCE = 5
+PATIENCE = 8
 MEMBERS, WIDTHS = 8, (64, 64)
 
 

@@ -43,12 +43,14 @@ that "pooled" here asks whether what other books teach still helps once a book h
   gradient steps; it is the reference line **{theta_prime}**: the service's own adaptation, nothing fine-tuned.
 - **{trees}**: LightGBM on the n rows. **{with_source}**: the same with all other markets' rows, the n rows flagged.
 
-Networks move all weights by AdamW until five checks of rows kept aside for watching (a quarter, by turns where n is
-small) bring nothing new, and are then fitted to all n rows for as long. The same rows choose each network's step size
-(of three), the shape of trees (of five; rounds by early stopping) and the weight of the n rows beside the others' (of
-three), once a size for all targets of a world. Log loss in nats; in the synthetic world, where true PDs are known,
+Networks move all weights by AdamW until eight checks of rows kept aside for watching (a quarter, by turns where n is
+small) bring nothing new, and are then fitted to all n rows for as long; a started network first gets the sample's
+level. The watching rows of the first sample choose each network's step size (of three), the shape of trees (of five;
+rounds by early stopping) and the weight of the n rows beside the others' (of three): once a size for all targets of a
+world, and for each target with all its rows. Log loss in nats; in the synthetic world, where true PDs are known,
 expected loss above theirs. Intervals are 95 %, by paired bootstrap over targets and, within them, seeds; of rows
-together, over seeds alone: they do not say what other rows to be judged would have given.
+together, over seeds alone: they do not say what other rows to be judged would have given. With all rows, seeds differ
+only in the order of rows and in what a fit draws.
 """
 
 

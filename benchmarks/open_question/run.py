@@ -16,7 +16,7 @@ from scipy.special import expit
 
 from benchmarks.few_shot.data import Rows
 from benchmarks.open_question.contestants import Recipes, methods_of
-from benchmarks.open_question.design import Design, Positions, Sample, labels_of, samples_of, split_test
+from benchmarks.open_question.design import ALL, Design, Positions, Sample, samples_of, split_test
 from benchmarks.open_question.fitted import Contestant
 from benchmarks.open_question.worlds import Target, World
 from meta.metrics import SMALLEST_PD, auc, log_loss
@@ -52,25 +52,29 @@ def run_world(
 
 
 def choose(contestant: Contestant, world: World, design: Design) -> dict[str, Any]:
-    """At each size, the choice whose watching rows have the lowest loss, the mean over all targets' first samples.
+    """By target and size, the choice whose watching rows have the lowest loss, on the samples of the first seed.
 
-    Together, since the watching rows of one small sample choose at random. ``seconds``: of a target, on average.
+    Where n is a number, the mean over all targets decides, since the watching rows of one small sample choose at
+    random; with all its rows each target decides for itself. ``seconds``: of a target.
     """
-    choices = list(contestant.choices())
+    tried = {
+        (target.name, sample.size): _tried(contestant, target.rows.at(sample.rows))
+        for target in world.targets.values()
+        for sample in samples_of(split_test(target.rows, design)[0], target.name, 0, design)
+    }
     found: dict[str, Any] = {}
-    samples = [
-        (t, s) for t in world.targets.values() for s in samples_of(split_test(t.rows, design)[0], t.name, 0, design)
-    ]
-    for size in labels_of([sample.size for _, sample in samples]):
-        of_size = [target.rows.at(sample.rows) for target, sample in samples if sample.size == size]
-        started = time.process_time()
-        if len(choices) > 1:
-            losses = [np.mean([contestant.watch(rows, choice, 0) for rows in of_size]) for choice in choices]
-            best = choices[int(np.argmin(losses))]
-        else:
-            best = choices[0]
-        found[size] = {"choice": best, "seconds": (time.process_time() - started) / len(of_size)}
+    for (name, size), (losses, seconds) in tried.items():
+        together = [other for (_, n), (other, _) in tried.items() if n == size != ALL] or [losses]
+        best = list(contestant.choices())[int(np.mean(together, axis=0).argmin())]
+        found.setdefault(name, {})[size] = {"choice": best, "seconds": seconds}
     return found
+
+
+def _tried(contestant: Contestant, rows: Rows) -> tuple[list[float], float]:
+    """Losses of the watching rows, one a choice, and processor seconds; nothing is tried where there is no choice."""
+    started, choices = time.process_time(), list(contestant.choices())
+    losses = [contestant.watch(rows, choice, 0) for choice in choices] if len(choices) > 1 else [0.0]
+    return losses, time.process_time() - started
 
 
 def run_seed(
@@ -81,7 +85,7 @@ def run_seed(
     cells = []
     for sample in samples_of(pool, target.name, seed, design):
         rows = target.rows.at(sample.rows)
-        choice = chosen[sample.size]
+        choice = chosen[target.name][sample.size]
         fitted = contestant.fit(rows, choice["choice"], seed)
         made = {"seconds": fitted.seconds, "n_steps": fitted.n_steps, "capped": fitted.capped}
         told = {"choice": str(choice["choice"]), "tuning_seconds": choice["seconds"], **made}

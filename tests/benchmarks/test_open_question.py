@@ -154,7 +154,7 @@ def test_excess_is_the_expected_loss_above_that_of_the_truth() -> None:
     assert found["auc"] == pytest.approx(0.75)  # of four pairs, two are tied
 
 
-def test_choices_are_made_by_watching_rows_of_all_targets_together() -> None:
+def test_sizes_are_chosen_for_by_all_targets_together_and_all_rows_by_each() -> None:
     class Watcher:
         seen: list[tuple[int, float]] = []  # noqa: RUF012 - of this test alone
 
@@ -163,12 +163,12 @@ def test_choices_are_made_by_watching_rows_of_all_targets_together() -> None:
 
         def watch(self, rows: Rows, choice: float, seed: int) -> float:
             self.seen.append((len(rows), choice))
-            return abs(choice - 2.0) if len(rows) == 50 else choice
+            likes = 2.0 if len(rows) == 50 or len(rows) > 350 else 1.0
+            return abs(choice - likes)
 
-    rows = _rows(600)
-    found = choose(Watcher(), cut("w", rows, 2), Design(sizes=(50,)))  # type: ignore[arg-type]
-    assert found["50"]["choice"] == 2.0
-    assert found[ALL]["choice"] == 1.0
+    found = choose(Watcher(), cut("w", _rows(600), 2), Design(sizes=(50,)))  # type: ignore[arg-type]
+    assert {by_size["50"]["choice"] for by_size in found.values()} == {2.0}
+    assert {name: by_size[ALL]["choice"] for name, by_size in found.items()} == {"a": 1.0, "b": 1.0, TOGETHER: 2.0}
     assert sum(n == 50 for n, _ in Watcher.seen) == 2 * 3  # two choices, two markets and their rows together
 
 
@@ -218,9 +218,9 @@ def test_the_whole_study_on_a_tiny_world_twice(world: World, tmp_path: Path, mon
     monkeypatch.setattr(trees, "SHAPES", ((2, 5),))
     monkeypatch.setattr(trees, "WEIGHTS", (1.0,))
     recipes = Recipes(ThetaRecipe(**TINY), ThetaRecipe(learner="maml", **TINY))  # type: ignore[arg-type]
-    design = Design(sizes=(50,), n_seeds=2)
+    design = Design(sizes=(50,), n_seeds=1)
     cells = run_world(world, design, tmp_path / "runs", METHODS, recipes)
-    assert len(cells) == 3 * 2 * 2 * len(METHODS)  # two markets and both together, two seeds, two sizes
+    assert len(cells) == 3 * 2 * len(METHODS)  # two markets and both together, two sizes
     assert cells[["log_loss", "auc", "excess"]].notna().all(axis=None)
     shared = cells.groupby("method")["shared_seconds"].max()
     assert shared[SCRATCH] == shared[TREES] == 0 < shared[POOLED]
