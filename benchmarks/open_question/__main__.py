@@ -45,7 +45,7 @@ def main() -> int:
             found.append(run_world(world, design, folder, args.methods))
     if not found:
         return 2
-    print(write_report(pandas.concat(found, ignore_index=True), design, args.output))
+    print(write_report(pandas.concat(found, ignore_index=True), args.output))
     return 0
 
 

@@ -53,14 +53,14 @@ def plot_world(cells: pandas.DataFrame, title: str, metric: str, name_of_metric:
 
 
 def _by_labels(ax: Axes, cells: pandas.DataFrame, metric: str, title: str) -> None:
-    """Shaded: 95 % over seeds, the targets as they are."""
+    """Shaded: 95 % over seeds, the markets as they are."""
     for method in _present(cells):
-        _shaded(ax, method, mean_n(cells), levels(cells, method, metric, same_targets=True))
+        _shaded(ax, method, mean_n(cells), levels(cells, method, metric, same_markets=True))
     _dress(ax, title, "rows learned from")
 
 
 def _by_gap(ax: Axes, cells: pandas.DataFrame, metric: str, title: str) -> None:
-    """Shaded: 95 % over targets and seeds."""
+    """Shaded: 95 % over markets and seeds."""
     for method in _present(cells):
         if method != POOLED:
             _shaded(ax, method, mean_n(cells), differences(cells, method, POOLED, metric))

@@ -16,7 +16,7 @@ from scipy.special import expit
 
 from benchmarks.few_shot.data import Rows
 from benchmarks.open_question.contestants import Recipes, methods_of
-from benchmarks.open_question.design import ALL, Design, Positions, Sample, samples_of, split_test
+from benchmarks.open_question.design import ALL, Design, Positions, samples_of, split_test
 from benchmarks.open_question.fitted import Contestant
 from benchmarks.open_question.worlds import Target, World
 from meta.metrics import SMALLEST_PD, auc, log_loss
@@ -28,7 +28,7 @@ Cell = dict[str, Any]
 def run_world(
     world: World, design: Design, folder: Path, names: Sequence[str], recipes: Recipes | None = None
 ) -> pandas.DataFrame:
-    """Run the methods ``names`` on a world; one row a (target, method, seed, size).
+    """Run the methods ``names`` on a world; one row a (target, method, seed, size, judged market).
 
     Seeds are the outermost loop, so that a run that is stopped early has as many of each.
     Raises:  ValueError: the folder holds results of another design.
@@ -80,18 +80,28 @@ def _tried(contestant: Contestant, rows: Rows) -> tuple[list[float], float]:
 def run_seed(
     contestant: Contestant, target: Target, seed: int, design: Design, chosen: Mapping[str, Any]
 ) -> list[Cell]:
-    """One seed's samples of a target, each learned from with its size's choice and judged."""
+    """One seed's samples of a target, each learned from with its size's choice and judged market by market."""
     pool, test = split_test(target.rows, design)
     cells = []
     for sample in samples_of(pool, target.name, seed, design):
         rows = target.rows.at(sample.rows)
         choice = chosen[target.name][sample.size]
         fitted = contestant.fit(rows, choice["choice"], seed)
-        made = {"seconds": fitted.seconds, "n_steps": fitted.n_steps, "capped": fitted.capped}
-        told = {"choice": str(choice["choice"]), "tuning_seconds": choice["seconds"], **made}
-        cells.append(
-            _labels(target, sample, rows) | judged(target, test, fitted.score(target.rows.features.iloc[test])) | told
-        )
+        logits = fitted.score(target.rows.features.iloc[test])
+        told = {
+            **{
+                "target": target.name,
+                "seed": seed,
+                "size": sample.size,
+                "n": len(rows),
+                "n_defaults": int(rows.y.sum()),
+            },
+            **{"choice": str(choice["choice"]), "tuning_seconds": choice["seconds"]},
+            **{"seconds": fitted.seconds, "n_steps": fitted.n_steps, "capped": fitted.capped},
+        }
+        for market in np.unique(target.rows.market[test]).tolist():
+            inside = target.rows.market[test] == market
+            cells.append({"market": market, **told, **judged(target, test[inside], logits[inside])})
     return cells
 
 
@@ -104,17 +114,6 @@ def judged(target: Target, test: Positions, logits: FloatArray) -> dict[str, flo
     true = target.true_pd[test]
     gap = true * np.log(true / pd) + (1 - true) * np.log((1 - true) / (1 - pd))
     return found | {"excess": float(gap.mean())}
-
-
-def _labels(target: Target, sample: Sample, rows: Rows) -> Cell:
-    n_defaults = int(rows.y.sum())
-    return {
-        "target": target.name,
-        "seed": sample.seed,
-        "size": sample.size,
-        "n": len(rows),
-        "n_defaults": n_defaults,
-    }
 
 
 def _kept(file: Path, make: Callable[[], Any]) -> Any:

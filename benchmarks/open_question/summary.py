@@ -1,4 +1,4 @@
-"""From cells to answers: paired differences by bootstrap over targets and seeds, and where they end."""
+"""From cells to answers: paired differences by bootstrap over judged markets and seeds, and where they end."""
 
 from dataclasses import dataclass
 
@@ -15,12 +15,12 @@ N_RESAMPLES = 4000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over targets, each the mean over its seeds, with its 95 % bootstrap interval."""
+    """A mean over judged markets, each the mean over its seeds, with its 95 % bootstrap interval."""
 
     mean: float
     low: float
     high: float
-    n_targets: int
+    n_markets: int
 
     @property
     def shown(self) -> bool:
@@ -37,45 +37,45 @@ def pooled_of(cells: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def complete(cells: pandas.DataFrame) -> pandas.DataFrame:
-    """Leave out the sizes that only some targets have, so that means over targets are of the same ones."""
-    counts = cells.groupby("size")["target"].nunique()
-    return cells[cells["size"].map(counts) == cells["target"].nunique()]
+    """Leave out the sizes that only some markets have, so that means over markets are of the same ones."""
+    counts = cells.groupby("size")["market"].nunique()
+    return cells[cells["size"].map(counts) == cells["market"].nunique()]
 
 
-def levels(cells: pandas.DataFrame, method: str, metric: str, same_targets: bool = False) -> dict[str, Estimate]:
-    """The metric of a method at each size; ``same_targets``: as ``estimate``."""
-    return _by_size(cells[cells["method"] == method].assign(value=lambda frame: frame[metric]), same_targets)
+def levels(cells: pandas.DataFrame, method: str, metric: str, same_markets: bool = False) -> dict[str, Estimate]:
+    """The metric of a method at each size; ``same_markets``: as ``estimate``."""
+    return _by_size(cells[cells["method"] == method].assign(value=lambda frame: frame[metric]), same_markets)
 
 
 def differences(cells: pandas.DataFrame, method: str, other: str, metric: str) -> dict[str, Estimate]:
-    """``method`` minus ``other`` at each size, paired on (target, seed)."""
-    keys = ["target", "seed", "size"]
+    """``method`` minus ``other`` at each size, paired on (market, seed)."""
+    keys = ["market", "seed", "size"]
     two = [cells.loc[cells["method"] == name, [*keys, metric]] for name in (method, other)]
     paired = two[0].merge(two[1], on=keys, suffixes=("", "_other"))
     return _by_size(paired.assign(value=paired[metric] - paired[f"{metric}_other"]))
 
 
-def _by_size(values: pandas.DataFrame, same_targets: bool = False) -> dict[str, Estimate]:
+def _by_size(values: pandas.DataFrame, same_markets: bool = False) -> dict[str, Estimate]:
     found = {}
     for size in labels_of(values["size"].tolist()):
-        table = values[values["size"] == size].pivot(index="target", columns="seed", values="value")
-        found[size] = estimate(table.to_numpy(np.float64), same_targets)
+        table = values[values["size"] == size].pivot(index="market", columns="seed", values="value")
+        found[size] = estimate(table.to_numpy(np.float64), same_markets)
     return found
 
 
-def estimate(values: FloatArray, same_targets: bool = False) -> Estimate:
-    """values (n_targets, n_seeds). Targets are resampled, and within each drawn target its seeds.
+def estimate(values: FloatArray, same_markets: bool = False) -> Estimate:
+    """values (n_markets, n_seeds). Markets are resampled, and within each drawn market its seeds.
 
-    same_targets, or one target alone: only seeds are, and the interval is for those targets' judged rows.
+    same_markets, or one market alone: only seeds are, and the interval is for those markets' judged rows.
     """
-    n_targets, n_seeds = values.shape
+    n_markets, n_seeds = values.shape
     rng = np.random.default_rng(0)
-    targets = rng.integers(n_targets, size=(N_RESAMPLES, n_targets, 1))
-    if same_targets:
-        targets = np.broadcast_to(np.arange(n_targets)[:, None], targets.shape)
-    seeds = rng.integers(n_seeds, size=(N_RESAMPLES, n_targets, n_seeds))
-    low, high = np.quantile(values[targets, seeds].mean(axis=(1, 2)), [0.025, 0.975])
-    return Estimate(float(values.mean()), float(low), float(high), n_targets)
+    markets = rng.integers(n_markets, size=(N_RESAMPLES, n_markets, 1))
+    if same_markets:
+        markets = np.broadcast_to(np.arange(n_markets)[:, None], markets.shape)
+    seeds = rng.integers(n_seeds, size=(N_RESAMPLES, n_markets, n_seeds))
+    low, high = np.quantile(values[markets, seeds].mean(axis=(1, 2)), [0.025, 0.975])
+    return Estimate(float(values.mean()), float(low), float(high), n_markets)
 
 
 def ends_at(gaps: dict[str, Estimate], margin: float = 0.0) -> str | None:
@@ -102,7 +102,7 @@ def reached_with(cells: pandas.DataFrame, method: str, loss: float, metric: str)
 
 
 def mean_n(cells: pandas.DataFrame) -> dict[str, float]:
-    """Rows learned from at each size, the mean over targets."""
+    """Rows learned from at each size, the mean over markets."""
     means = cells.groupby("size")["n"].mean()
     return {size: float(means[size]) for size in labels_of(cells["size"].tolist())}
 

@@ -173,29 +173,29 @@ def test_sizes_are_chosen_for_by_all_targets_together_and_all_rows_by_each() -> 
 
 
 def _cells(values: dict[str, dict[str, list[float]]]) -> pandas.DataFrame:
-    """values: method -> size -> a loss a seed, the same for two targets but for 0.1 more in the second."""
+    """values: method -> size -> a loss a seed, the same for two markets but for 0.1 more in the second."""
     return pandas.DataFrame(
-        {"method": method, "size": size, "target": target, "seed": seed, "log_loss": loss + 0.1 * (target == "b")}
+        {"method": method, "size": size, "market": market, "seed": seed, "log_loss": loss + 0.1 * (market == "b")}
         for method, sizes in values.items()
         for size, losses in sizes.items()
-        for target in ("a", "b")
+        for market in ("a", "b")
         for seed, loss in enumerate(losses)
     )
 
 
-def test_differences_are_paired_by_target_and_seed() -> None:
+def test_differences_are_paired_by_market_and_seed() -> None:
     cells = _cells({"x": {"50": [0.5, 0.7], ALL: [0.3, 0.3]}, "y": {"50": [0.4, 0.6], ALL: [0.3, 0.3]}})
     gaps = differences(cells, "x", "y", "log_loss")
     assert list(gaps) == ["50", ALL]
     assert (gaps["50"].mean, gaps["50"].low, gaps["50"].high) == pytest.approx((0.1, 0.1, 0.1))
-    assert gaps["50"].n_targets == 2
+    assert gaps["50"].n_markets == 2
     assert ends_at(gaps) == ALL
     assert levels(cells, "x", "log_loss")["50"].mean == pytest.approx(0.65)
     assert reached_with(cells, "x", 0.35, "log_loss") == ALL
     assert reached_with(cells, "x", 0.1, "log_loss") is None
 
 
-def test_intervals_resample_targets_and_their_seeds() -> None:
+def test_intervals_resample_markets_and_their_seeds() -> None:
     between = estimate(np.array([[0.0, 0.0], [1.0, 1.0]]))
     assert (between.mean, between.low, between.high) == (0.5, 0.0, 1.0)
     rng = np.random.default_rng(0)
@@ -220,13 +220,13 @@ def test_the_whole_study_on_a_tiny_world_twice(world: World, tmp_path: Path, mon
     recipes = Recipes(ThetaRecipe(**TINY), ThetaRecipe(learner="maml", **TINY))  # type: ignore[arg-type]
     design = Design(sizes=(50,), n_seeds=1)
     cells = run_world(world, design, tmp_path / "runs", METHODS, recipes)
-    assert len(cells) == 3 * 2 * len(METHODS)  # two markets and both together, two sizes
+    assert len(cells) == (1 + 1 + 2) * 2 * len(METHODS)  # two markets and both together, judged by market; two sizes
     assert cells[["log_loss", "auc", "excess"]].notna().all(axis=None)
     shared = cells.groupby("method")["shared_seconds"].max()
     assert shared[SCRATCH] == shared[TREES] == 0 < shared[POOLED]
     again = run_world(world, design, tmp_path / "runs", METHODS, recipes)  # everything is taken up from files
     pandas.testing.assert_frame_equal(cells.drop(columns="shared_seconds"), again.drop(columns="shared_seconds"))
-    answer = write_report(cells, design, tmp_path)
+    answer = write_report(cells, tmp_path)
     assert "Synthetic" in answer
     assert {file.name for file in tmp_path.glob("open_question*")} >= {"open_question.md", "open_question.csv"}
     with pytest.raises(ValueError, match="another design"):
