@@ -30,7 +30,7 @@ class Target:
 
 @dataclass(frozen=True)
 class World:
-    """No row of a target is among the source's; TOGETHER holds the rows of all the other targets."""
+    """No row of a target is among the source's; TOGETHER, where it is one, holds the rows of all the others."""
 
     name: str
     source: Rows
@@ -45,12 +45,13 @@ class Portfolio:
     read: Callable[[Path, int], World]
 
 
-def cut(name: str, rows: Rows, n_targets: int, true_pd: FloatArray | None = None) -> World:
-    """Take the ``n_targets`` largest markets as targets; ties by name. true_pd (n_rows,)."""
+def cut(name: str, rows: Rows, n_targets: int, true_pd: FloatArray | None = None, together: bool = True) -> World:
+    """Take the largest markets as targets, ties by name, and their rows ``together``. true_pd (n_rows,)."""
     names, counts = np.unique(rows.market, return_counts=True)
     largest = [str(market) for market in names[np.argsort(-counts, kind="stable")][:n_targets]]
     targets = {}
-    for target, markets in {**{market: [market] for market in largest}, TOGETHER: largest}.items():
+    members = {market: [market] for market in largest} | ({TOGETHER: largest} if together else {})
+    for target, markets in members.items():
         inside = np.isin(rows.market, markets)
         targets[target] = Target(target, rows.at(inside), None if true_pd is None else true_pd[inside])
     return World(name, rows.at(~np.isin(rows.market, largest)), targets)
@@ -61,9 +62,17 @@ def _real(name: str, n_targets: int) -> Callable[[Path, int], World]:
 
 
 def synthetic_world(
-    seed: int, n_targets: int = 2, target_rows: int = 25_000, n_source: int = 30, source_rows: int = 1000
+    seed: int,
+    n_targets: int = 2,
+    target_rows: int = 25_000,
+    n_source: int = 30,
+    source_rows: int = 1000,
+    together: bool = False,
 ) -> World:
-    """The synthetic portfolio of ``meta``: large markets beside mature ones of usual size, all of one population."""
+    """The synthetic portfolio of ``meta``: large markets beside mature ones of usual size, all of one population.
+
+    A market has rows in plenty here, so that nothing is learned by putting them together.
+    """
     large = make_portfolio(PortfolioSettings(n_targets, target_rows), seed)
     # a market's number seeds its rows: those that the large ones have taken are left out of the others
     others = make_portfolio(PortfolioSettings(n_targets + n_source, source_rows), seed)
@@ -71,7 +80,7 @@ def synthetic_world(
     frame = pandas.concat([large, others], ignore_index=True)
     features = frame[[*NUMERIC, *CATEGORICAL]]
     rows = Rows(features, frame["defaulted"].to_numpy(np.float64), frame["market"].to_numpy(dtype=str))
-    return cut("synthetic", rows, n_targets, frame["true_pd"].to_numpy(np.float64))
+    return cut("synthetic", rows, n_targets, frame["true_pd"].to_numpy(np.float64), together)
 
 
 WORLDS = {

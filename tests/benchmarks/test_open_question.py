@@ -36,7 +36,7 @@ def _rows(n: int, seed: int = 0, markets: tuple[str, ...] = ("a", "b")) -> Rows:
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    return synthetic_world(seed=0, n_targets=2, target_rows=300, n_source=6, source_rows=150)
+    return synthetic_world(seed=0, n_targets=2, target_rows=300, n_source=6, source_rows=150, together=True)
 
 
 def test_targets_are_the_largest_markets_and_no_source_row_is_of_them() -> None:
