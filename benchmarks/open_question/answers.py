@@ -1,10 +1,11 @@
 """The study's questions, answered in words from the cells, whatever the answer is."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pandas
 
-from benchmarks.open_question.contestants import META, POOLED, SCRATCH, THETA_PRIME, TREES, TREES_WITH_SOURCE
+from benchmarks.open_question.contestants import META, METHODS, POOLED, SCRATCH, THETA_PRIME, TREES, TREES_WITH_SOURCE
 from benchmarks.open_question.design import ALL
 from benchmarks.open_question.summary import (
     Estimate,
@@ -36,6 +37,38 @@ def metric_of(cells: pandas.DataFrame) -> tuple[str, str]:
     if "excess" in cells and cells["excess"].notna().all():
         return "excess", "expected loss above the truth's"
     return "log_loss", "log loss"
+
+
+def in_short(worlds: Mapping[str, pandas.DataFrame]) -> Iterator[str]:
+    """Four lines that answer the question of the title; parts without a method are left out of what is said of it."""
+    parts = parts_of(worlds)
+    ends = [f"{title}: {_end(cells)}" for title, cells in parts.items() if {SCRATCH, POOLED} <= set(cells["method"])]
+    yield f"A network from scratch is no longer shown to be worse than one from pooled rows: {'; '.join(ends)}."
+    yield f"A start made by meta-learning: {_count(parts, ((META, POOLED),))}"
+    winners = [_ranked(cells)[0] for cells in parts.values()]
+    counts = ", ".join(f"*{name}* in {winners.count(name)}" for name in dict.fromkeys(winners))
+    yield f"Lowest mean loss with all rows, of {len(winners)} parts: {counts}."
+    yield "Fitted to all rows, processor seconds with tuning (shared): " + "; ".join(_costs(parts)) + "."
+
+
+def _end(cells: pandas.DataFrame) -> str:
+    n, gaps = mean_n(cells), differences(cells, SCRATCH, POOLED, metric_of(cells)[0])
+    found = ends_at({size: gap if gap.low > 0 else replace(gap, low=-1.0, high=1.0) for size, gap in gaps.items()})
+    return f"from {size_told(found, n)} on" if found else f"at no n, {size_told(ALL, n)} included"
+
+
+def _ranked(cells: pandas.DataFrame) -> list[str]:
+    """Methods by their mean loss with all rows, the best first."""
+    at_all = cells[cells["size"] == ALL]
+    return [str(method) for method in at_all.groupby("method")[metric_of(cells)[0]].mean().sort_values().index]
+
+
+def _costs(parts: Mapping[str, pandas.DataFrame]) -> Iterator[str]:
+    every = pandas.concat(parts.values())
+    seconds = compute(every[every["size"] == ALL]).xs(ALL, level="size")
+    for method in (name for name in METHODS if name in seconds.index):
+        of = seconds.loc[method]
+        yield f"*{method}* {of['seconds'] + of['tuning_seconds']:.1f} ({of['shared_seconds']:.0f})"
 
 
 def answers(worlds: Mapping[str, pandas.DataFrame]) -> Iterator[str]:
@@ -81,18 +114,18 @@ def _compared(cells: pandas.DataFrame, method: str, other: str) -> str:
     worse = [size_told(size, n) for size, gap in gaps.items() if gap.low > 0]
     verdicts = [f"better at {', '.join(better)}"] * bool(better) + [f"worse at {', '.join(worse)}"] * bool(worse)
     shown, matters = ends_at(gaps), ends_at(gaps, MARGIN)
-    ends = f"no difference shown from {size_told(shown, n)} on" if shown else "a difference is shown to the last"
+    ends = f"none shown from {size_told(shown, n)} on" if shown else "shown to the last"
     if matters and matters != shown:
-        ends += f", none of more than {MARGIN} from {size_told(matters, n)} on"
-    told = "; ".join(verdicts) or "no difference shown at any n"
-    return f"*{method}* against *{other}* {told}; {ends}. At all rows {gap_told(gaps[ALL])}."
+        ends += f", but none of more than {MARGIN} from {size_told(matters, n)} on"
+    told = "; ".join([*verdicts, ends]) if verdicts else "no difference shown at any n"
+    return f"*{method}* against *{other}* {told}. At all rows {gap_told(gaps[ALL])}."
 
 
 def _best(cells: pandas.DataFrame) -> str:
     """Who has the lowest mean loss with all rows, what it is not shown to be better than, and what each cost."""
     n, metric = mean_n(cells), metric_of(cells)[0]
     at_all = cells[cells["size"] == ALL]
-    order = [str(method) for method in at_all.groupby("method")[metric].mean().sort_values().index]
+    order = _ranked(cells)
     gaps = {method: differences(at_all, method, order[0], metric)[ALL] for method in order[1:]}
     even = [f"*{method}*" for method, gap in gaps.items() if not gap.shown]
     seconds = compute(at_all).xs(ALL, level="size")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas
 
-from benchmarks.open_question.answers import PAIRS, PARTS, answers, gap_told, metric_of, size_told
+from benchmarks.open_question.answers import PAIRS, PARTS, answers, gap_told, in_short, metric_of, size_told
 from benchmarks.open_question.contestants import META, METHODS, POOLED, SCRATCH, THETA_PRIME, TREES, TREES_WITH_SOURCE
 from benchmarks.open_question.design import ALL
 from benchmarks.open_question.plots import plot_world
@@ -53,13 +53,13 @@ def write_report(cells: pandas.DataFrame, output: Path) -> str:
     output.mkdir(parents=True, exist_ok=True)
     cells.to_csv(output / "open_question.csv", index=False, float_format="%.6g")
     worlds = {str(name): group for name, group in cells.groupby("world", sort=False)}
-    words = "\n".join(answers(worlds))
-    parts = [TITLE, words, _introduction(cells)]
+    short = "\n".join(f"- {line}" for line in in_short(worlds))
+    parts = [TITLE, "## In short\n", short, "\n## The questions\n", *answers(worlds), _introduction(cells)]
     for name, group in worlds.items():
         figure = plot_world(group, WORLDS[name].title, *metric_of(group), output / f"open_question_{name}.png")
         parts += [f"\n## {WORLDS[name].title}\n", f"![Learning curves]({figure.name})", *_tables(group)]
     (output / "open_question.md").write_text("\n".join(parts) + "\n")
-    return words
+    return short
 
 
 def _introduction(cells: pandas.DataFrame) -> str:

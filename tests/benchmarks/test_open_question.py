@@ -11,7 +11,7 @@ from scipy.special import expit, logit
 
 from app.domain.recipes import ThetaRecipe
 from benchmarks.few_shot.data import Rows
-from benchmarks.open_question import networks, trees
+from benchmarks.open_question import networks, summary, trees
 from benchmarks.open_question.contestants import METHODS, POOLED, SCRATCH, TREES, Recipes
 from benchmarks.open_question.design import ALL, Design, folds_of, labels_of, samples_of, split_test
 from benchmarks.open_question.networks import Network, plan_of
@@ -217,6 +217,7 @@ def test_the_whole_study_on_a_tiny_world_twice(world: World, tmp_path: Path, mon
         monkeypatch.setattr(networks, name, small)
     monkeypatch.setattr(trees, "SHAPES", ((2, 5),))
     monkeypatch.setattr(trees, "WEIGHTS", (1.0,))
+    monkeypatch.setattr(summary, "N_RESAMPLES", 50)
     recipes = Recipes(ThetaRecipe(**TINY), ThetaRecipe(learner="maml", **TINY))  # type: ignore[arg-type]
     design = Design(sizes=(50,), n_seeds=1)
     cells = run_world(world, design, tmp_path / "runs", METHODS, recipes)
