@@ -24,6 +24,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="+", type=int, default=list(Design.sizes), help="rows, beside all of them")
     parser.add_argument("--seed", type=int, default=0, help="of judged rows, samples and thetas")
     parser.add_argument("--seeds", type=int, default=Design.n_seeds, help="samples of each size, and fits")
+    parser.add_argument(
+        "--kept", action="store_true", help="run nothing: report the seeds that an earlier run finished"
+    )
     parser.add_argument("--folder", type=Path, help="results so far, to resume from; var/open_question/... by default")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "docs" / "results")
     return parser.parse_args()
@@ -42,10 +45,11 @@ def main() -> int:
             except DataNotFound as fault:
                 print(f"{name}: left out. {fault}", file=sys.stderr)
                 continue
-            found.append(run_world(world, design, folder, args.methods))
-    if not found:
+            found.append(run_world(world, design, folder, args.methods, kept_only=args.kept))
+    cells = pandas.concat(found, ignore_index=True) if found else pandas.DataFrame()
+    if not len(cells):
         return 2
-    print(write_report(pandas.concat(found, ignore_index=True), args.output))
+    print(write_report(cells, args.output))
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib
 import pandas
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 
 from benchmarks.open_question.contestants import META, METHODS, POOLED, SCRATCH, THETA_PRIME, TREES, TREES_WITH_SOURCE
 from benchmarks.open_question.summary import (
@@ -56,7 +57,7 @@ def _by_labels(ax: Axes, cells: pandas.DataFrame, metric: str, title: str) -> No
     """Shaded: 95 % over seeds, the markets as they are."""
     for method in _present(cells):
         _shaded(ax, method, mean_n(cells), levels(cells, method, metric, same_markets=True))
-    _dress(ax, title, "rows learned from")
+    _dress_labels(ax, cells, title)
 
 
 def _by_gap(ax: Axes, cells: pandas.DataFrame, metric: str, title: str) -> None:
@@ -66,7 +67,7 @@ def _by_gap(ax: Axes, cells: pandas.DataFrame, metric: str, title: str) -> None:
             _shaded(ax, method, mean_n(cells), differences(cells, method, POOLED, metric))
     ax.axhline(0.0, color=STYLES[POOLED]["color"])
     ax.set_ylim(_focus([differences(cells, m, POOLED, metric) for m in _present(cells) if m not in (POOLED, SCRATCH)]))
-    _dress(ax, title, "rows learned from")
+    _dress_labels(ax, cells, title)
 
 
 def _focus(gaps: list[dict[str, Estimate]]) -> tuple[float, float]:
@@ -97,6 +98,13 @@ def _shaded(ax: Axes, method: str, n: Mapping[str, float], by_size: Mapping[str,
     ax.plot(at, [e.mean for e in by_size.values()], label=method, markersize=4, **style)
     low, high = ([getattr(e, end) for e in by_size.values()] for end in ("low", "high"))
     ax.fill_between(at, low, high, color=style["color"], alpha=0.13, linewidth=0)
+
+
+def _dress_labels(ax: Axes, cells: pandas.DataFrame, title: str) -> None:
+    _dress(ax, title, "rows learned from")
+    n = [round(rows) for rows in mean_n(cells).values()]
+    ax.set_xticks(n, [f"{rows:,}" for rows in n])
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _present(cells: pandas.DataFrame) -> list[str]:

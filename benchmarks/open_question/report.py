@@ -68,7 +68,8 @@ def _introduction(cells: pandas.DataFrame) -> str:
     episodes = ", ".join(f"{WORLDS[str(world)].title}: {int(n)}" for world, n in steps.items())
     names = {"scratch": SCRATCH, "pooled": POOLED, "meta": META, "theta_prime": THETA_PRIME}
     names |= {"trees": TREES, "with_source": TREES_WITH_SOURCE}
-    n_seeds = int(cells["seed"].nunique())
+    seeds = cells.groupby("world", sort=False)["seed"].nunique()
+    n_seeds = " or ".join(str(n) for n in sorted(set(seeds)))
     return INTRODUCTION.format(sizes=", ".join(map(str, sizes)), n_seeds=n_seeds, episodes=episodes, **names)
 
 
@@ -84,6 +85,8 @@ def _tables(cells: pandas.DataFrame) -> Iterator[str]:
         yield _level_table(complete(part), metric)
         yield "\nDifferences in 1/10,000 nats; below zero, the first is better; bold: zero is outside the interval.\n"
         yield _gap_table(part, metric)
+        yield "\nThe same of AUC, in 1/10,000: above zero, the first is better.\n"
+        yield _gap_table(part, "auc")
         yield "\nProcessor seconds of a fit + of choosing its settings, a target; last: shared by all targets.\n"
         yield _compute_table(part)
 

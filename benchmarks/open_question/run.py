@@ -26,25 +26,32 @@ Cell = dict[str, Any]
 
 
 def run_world(
-    world: World, design: Design, folder: Path, names: Sequence[str], recipes: Recipes | None = None
+    world: World,
+    design: Design,
+    folder: Path,
+    names: Sequence[str],
+    recipes: Recipes | None = None,
+    kept_only: bool = False,
 ) -> pandas.DataFrame:
     """Run the methods ``names`` on a world; one row a (target, method, seed, size, judged market).
 
-    Seeds are the outermost loop, so that a run that is stopped early has as many of each.
+    Seeds are the outermost loop, so that a run that is stopped early has as many of each. ``kept_only``: nothing is
+    run, and the seeds that are whole are told; no row where none is.
     Raises:  ValueError: the folder holds results of another design.
     """
     _require_design(folder, design)
     place = folder / world.name
-    methods = methods_of(world.source, place, design.seed, recipes or Recipes())
+    seeds = [seed for seed in range(design.n_seeds) if not kept_only or _finished(place, world, names, seed)]
+    methods = methods_of(world.source, place, design.seed, recipes or Recipes()) if seeds else {}
     cells: list[Cell] = []
-    for seed in range(design.n_seeds):
+    for seed in seeds:
         for name in names:
             contestant = methods[name].contestant
             chosen = _kept(place / f"{_slug(name)}.json", partial(choose, contestant, world, design))
             shared = {"world": world.name, "method": name, "shared_seconds": methods[name].shared_seconds}
             shared["outer_steps"] = methods[name].outer_steps
             for target in world.targets.values():
-                file = place / f"{_slug(name)}.{_slug(target.name)}.{seed}.json"
+                file = _file(place, name, target.name, seed)
                 found = _kept(file, partial(run_seed, contestant, target, seed, design, chosen))
                 cells += [cell | shared for cell in found]
         print(f"{world.name}: seed {seed} done", file=sys.stderr, flush=True)
@@ -114,6 +121,14 @@ def judged(target: Target, test: Positions, logits: FloatArray) -> dict[str, flo
     true = target.true_pd[test]
     gap = true * np.log(true / pd) + (1 - true) * np.log((1 - true) / (1 - pd))
     return found | {"excess": float(gap.mean())}
+
+
+def _file(place: Path, name: str, target: str, seed: int) -> Path:
+    return place / f"{_slug(name)}.{_slug(target)}.{seed}.json"
+
+
+def _finished(place: Path, world: World, names: Sequence[str], seed: int) -> bool:
+    return all(_file(place, name, target, seed).exists() for name in names for target in world.targets)
 
 
 def _kept(file: Path, make: Callable[[], Any]) -> Any:

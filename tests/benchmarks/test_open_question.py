@@ -227,6 +227,8 @@ def test_the_whole_study_on_a_tiny_world_twice(world: World, tmp_path: Path, mon
     assert shared[SCRATCH] == shared[TREES] == 0 < shared[POOLED]
     again = run_world(world, design, tmp_path / "runs", METHODS, recipes)  # everything is taken up from files
     pandas.testing.assert_frame_equal(cells.drop(columns="shared_seconds"), again.drop(columns="shared_seconds"))
+    kept = run_world(world, Design(sizes=(50,), n_seeds=3), tmp_path / "runs", METHODS, recipes, kept_only=True)
+    assert len(kept) == len(cells)  # the other two seeds have not been run
     answer = write_report(cells, tmp_path)
     assert "Synthetic" in answer
     assert {file.name for file in tmp_path.glob("open_question*")} >= {"open_question.md", "open_question.csv"}
