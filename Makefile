@@ -10,10 +10,11 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK_TOOLS := build/lock-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock image image-check compose-check bench-few-shot bench-trust bench-backbone bench-engine bench-families clean
+.PHONY: help demo test lint format lock image image-check compose-check clean
+.PHONY: bench-few-shot bench-families bench-trust bench-backbone bench-engine bench-open-question
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(RUNTIME)  ## learn theta, post a new market's first 50 accounts, serve; [DATA= MARKET_COLUMN= TARGET_COLUMN= PRODUCT_COLUMN= DATE_COLUMN= EXCLUDE= HOLDOUT= PORT=]
 	@exec $(BIN)/thetaprime demo \
@@ -63,6 +64,9 @@ bench-engine: $(DEV)  ## speed of the meta-training engine against its peers: do
 
 bench-backbone: $(DEV)  ## which network theta should be, on source markets: docs/results; [ARGS=]
 	$(BIN)/python -m benchmarks.backbone $(ARGS)
+
+bench-open-question: $(DEV)  ## learning curves to all rows: is a learned start worth it? docs/results; [ARGS=]
+	$(BIN)/python -m benchmarks.open_question $(ARGS)
 
 lock: $(LOCK_TOOLS)  ## pin every dependency again after a change in pyproject.toml; [UPGRADE=--upgrade]
 	deploy/lock.sh $(LOCK_TOOLS)/bin/pip-compile $(UPGRADE)
