@@ -124,8 +124,9 @@ def served_model(theta: Theta, weights: Weights, posterior: Posterior) -> Served
 
 
 def _forward_of(theta: Theta, weights: Weights) -> Forward:
-    """Serve network weights in NumPy; whatever else a learner keeps needs the learner itself to predict."""
-    if any(name.startswith((OWN, SEEN)) for name in weights):
+    """Serve network weights in NumPy; what else a learner keeps needs the learner itself, unless it adds nothing."""
+    keeps_more = any(name.startswith((OWN, SEEN)) for name in weights)
+    if keeps_more and not (weights["share"] == 0.0).all():
         return RowByRow(theta.learner(), {name: torch.from_numpy(value) for name, value in weights.items()})
     return EnsembleForward(weights, len(theta.settings.widths))
 
