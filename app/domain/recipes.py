@@ -6,7 +6,18 @@ from pydantic import Field
 
 from app.domain.schema import Noun
 
-LearnerName = Literal["map_bayes", "maml", "fomaml", "anil", "meta_sgd", "reptile"]
+LearnerName = Literal[
+    "map_bayes",
+    "maml",
+    "fomaml",
+    "anil",
+    "meta_sgd",
+    "reptile",
+    "prototypical",
+    "matching",
+    "memory_augmented",
+    "neural_process",
+]
 
 
 class ThetaRecipe(Noun):

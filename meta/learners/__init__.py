@@ -6,8 +6,12 @@ from meta.errors import InvalidRecipe
 from meta.learners.anil import Anil
 from meta.learners.maml import Maml
 from meta.learners.map_bayes import MapBayes
+from meta.learners.matching import Matching
+from meta.learners.memory_augmented import MemoryAugmented
 from meta.learners.meta_sgd import MetaSgd
+from meta.learners.neural_process import NeuralProcess
 from meta.learners.protocol import Learner
+from meta.learners.prototypical import Prototypical
 from meta.learners.reptile import Reptile
 from meta.nets import Network
 from meta.types import LossFn
@@ -25,6 +29,10 @@ REGISTRY: dict[str, Build] = {
         network, loss_fn, inner_lr, inner_steps, by_evidence=True
     ),
     "reptile": Reptile,
+    "prototypical": Prototypical,
+    "matching": Matching,
+    "memory_augmented": MemoryAugmented,
+    "neural_process": NeuralProcess,
 }
 
 
