@@ -83,7 +83,7 @@ def _ink(points: FloatArray) -> Drawings:
     corner = np.floor(points * CANVAS).astype(np.int64) - PEN // 2
     for dx in range(PEN):
         for dy in range(PEN):
-            x, y = np.clip(corner + (dx, dy), 0, CANVAS - 1).T
+            x, y = np.clip(corner + np.array([dx, dy]), 0, CANVAS - 1).T
             canvas[y, x] = 1
     kept = ((np.arange(SIDE) + 0.5) * CANVAS / SIDE).astype(np.int64)
     return canvas[np.ix_(kept, kept)]

@@ -1,4 +1,4 @@
-"""Train a contestant on a problem, test it on new tasks, and keep both in a file that the next run takes up."""
+"""Train a contestant on a problem, test it on new tasks, and keep the result in a file that the next run takes up."""
 
 import json
 import time
@@ -12,43 +12,52 @@ import torch
 from torch import Tensor
 
 from benchmarks.papers.problem import Contestant, Problem
-from meta.learners.protocol import Learner, compiled
+from meta.learners.protocol import Learner, OuterGradient, compiled
 from meta.trainer import Schedule, TrainerState, train
 from meta.types import Params
 
 N_TEST_TASKS = 600
 N_AT_ONCE = 50
-WORTH_COMPILING = 10_000  # outer steps: compiling takes about half a minute
-DIVERGED = 100.0  # squared error; the widest curves have a mean square of about 100
+WORTH_COMPILING = 10_000  # outer steps: compiling takes up to a minute
+LOST = 100.0  # squared error; the widest curves have a mean square of about 100
 
 
-def measured(problem: Problem, contestant: Contestant, n_steps: int, seed: int, folder: Path) -> list[dict[str, Any]]:
+def measured(problem: Problem, contestant: Contestant, seed: int, folder: Path) -> list[dict[str, Any]]:
     """Give the rows of this contestant: from its file, if there is one, else by training and testing it."""
-    file = folder / problem.name / f"{contestant.name}.{n_steps}.{seed}.json"
+    file = result_file(problem, contestant, seed, folder)
     if file.exists():
-        rows: list[dict[str, Any]] = json.loads(file.read_text())
-        return rows
-    started = time.monotonic()
-    theta = trained(problem, contestant, n_steps, seed)
-    seconds = time.monotonic() - started
-    about = {"problem": problem.name, "learner": contestant.name, "n_steps": n_steps, "seconds": round(seconds, 1)}
+        kept: list[dict[str, Any]] = json.loads(file.read_text())
+        return kept
+    started = time.process_time()
+    theta = trained(problem, contestant, seed)
+    about = {
+        "problem": problem.name,
+        "learner": contestant.name,
+        "n_steps": contestant.n_steps,
+        "cpu_s": round(time.process_time() - started, 1),
+    }
     rows = [about | row for row in tested(problem, contestant, theta, seed)]
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(rows, indent=1))
     return rows
 
 
-def trained(problem: Problem, contestant: Contestant, n_steps: int, seed: int) -> Params:
-    """Run Adam on seeded meta-batches from the learner's own start."""
+def result_file(problem: Problem, contestant: Contestant, seed: int, folder: Path) -> Path:
+    return folder / problem.name / f"{contestant.name}.{contestant.n_steps}.{seed}.json"
+
+
+def trained(problem: Problem, contestant: Contestant, seed: int) -> Params:
+    """Run Adam on seeded meta-batches from the learner's own start; its rate falls by half a cosine to zero."""
     learner = contestant.learner
-    outer_grad = compiled(learner.outer_grad) if n_steps >= WORTH_COMPILING else learner.outer_grad
+    outer_grad = compiled(learner.outer_grad) if contestant.n_steps >= WORTH_COMPILING else learner.outer_grad
     theta = learner.init(torch.Generator().manual_seed(seed))
 
-    def gradient_at(theta: Params, step: int) -> Any:
+    def gradient_at(theta: Params, step: int) -> OuterGradient:
         rng = np.random.default_rng([seed, 0, step])
         return outer_grad(theta, problem.tasks.draw(rng, problem.n_tasks, problem.n_shots, problem.n_shots))
 
-    return train(TrainerState.at_start(theta), gradient_at, Schedule(n_steps, contestant.outer_lr)).best
+    schedule = Schedule(contestant.n_steps, contestant.outer_lr)
+    return train(TrainerState.at_start(theta), gradient_at, schedule).best
 
 
 def tested(problem: Problem, contestant: Contestant, theta: Params, seed: int) -> Iterator[dict[str, Any]]:
@@ -73,13 +82,11 @@ def scores(problem: Problem, learner: Learner, theta: Params, n_shots: int, seed
 
 
 def summary(scores: Tensor) -> dict[str, Any]:
-    """Mean over tasks with its 95 % interval, median, and how many tasks were lost."""
+    """Mean over tasks with its 95 % interval, the median, and how many tasks were lost (a squared error above LOST)."""
     values = scores.double().numpy()
-    lost = ~np.isfinite(values) | (values > DIVERGED)
-    half_width = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
     return {
         "mean": float(values.mean()),
-        "half_width": float(half_width),
+        "half_width": float(1.96 * values.std(ddof=1) / np.sqrt(len(values))),
         "median": float(np.median(values)),
-        "n_lost": int(lost.sum()),
+        "n_lost": int((~(values <= LOST)).sum()),
     }

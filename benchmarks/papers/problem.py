@@ -8,8 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from meta.learners.protocol import Learner
-from meta.nets import Network
-from meta.types import Episode, LossFn
+from meta.types import Episode
 
 
 class Tasks(Protocol):
@@ -24,28 +23,33 @@ class Tasks(Protocol):
 class Problem:
     """One table of a paper.
 
-    score: (predictions (n_tasks, n_rows, n_outputs), y (n_tasks, n_rows)) -> (n_tasks,), as the paper counts.
-    n_query: query rows at test, None for as many as shots.
+    tasks teach, new_tasks test; n_tasks: in a meta-batch; n_shots: in training, where query rows are as many.
+    score: (predictions (n_tasks, n_rows, n_outputs), y (n_tasks, n_rows)) -> (n_tasks,), as the paper counts;
+    larger_is_better says which way. n_query: query rows at test, None for as many as shots. is_the_papers: False where
+    the data only stand in for the paper's. note: what to know when reading the table.
     """
 
     name: str
+    title: str
     tasks: Tasks
     new_tasks: Tasks
-    network: Network
-    loss_fn: LossFn
     score: Callable[[Tensor, Tensor], Tensor]
+    larger_is_better: bool
     n_tasks: int
     n_shots: int
     tested_shots: tuple[int, ...]
     n_query: int | None = None
+    is_the_papers: bool = True
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A published figure; half_width None: the paper gives no interval. where: table or section, and the network."""
+    """A published figure; half_width None: without an interval. same_network: False where theirs is another one."""
 
     value: float
     half_width: float | None = None
+    same_network: bool = True
     where: str = ""
 
 
@@ -53,13 +57,13 @@ class Figure:
 class Contestant:
     """A learner as a paper sets it up.
 
-    tested_steps: inner steps at test, where they are not those of training. learner_at_test: what adapts at test where
-    that is not the learner that was trained. published: (n_shots, steps or None) -> the paper's figure.
+    n_steps: outer steps; tested_steps: inner steps at test, where they are not those of training;
+    published: (n_shots, tested steps or None) -> the paper's figure.
     """
 
     name: str
     learner: Learner
+    n_steps: int
     outer_lr: float = 0.001
     tested_steps: tuple[int, ...] = ()
     published: Mapping[tuple[int, int | None], Figure] = field(default_factory=dict)
-    note: str = ""
