@@ -5,7 +5,9 @@ from dataclasses import replace
 from benchmarks.papers.problem import Contestant, Figure, Problem
 from benchmarks.papers.regression import Sinusoids, SinusoidsAndLines, mean_squared_error
 from meta.learners.anil import Anil
+from meta.learners.cavia import Cavia
 from meta.learners.maml import Maml
+from meta.learners.maml_plus_plus import MamlPlusPlus
 from meta.learners.meta_sgd import MetaSgd
 from meta.learners.neural_process import NeuralProcess
 from meta.learners.reptile import Reptile
@@ -15,7 +17,7 @@ from meta.nets import Mlp
 NETWORK = Mlp(1, (40, 40), 1)
 EMBEDDING = Mlp(1, (40, 40), 40)
 AUTHORS_STEPS = 70_000
-STEPS = 30_000
+STEPS = 15_000
 TEXT_LR, CODE_LR = 0.01, 0.001  # the inner step of MAML's text and of its authors' code
 TESTED = (1, 5, 10)
 
@@ -49,39 +51,36 @@ def _table_2(*values: float) -> dict[tuple[int, int | None], Figure]:
     return {(5, steps): Figure(value, where="Table 2") for steps, value in zip(TESTED, values, strict=True)}
 
 
-def _common(n_steps: int) -> list[Contestant]:
-    """Those that are measured on both problems."""
-    maml = Maml(NETWORK, squared_error, CODE_LR, 1)
+def _both(n_steps: int) -> list[Contestant]:
+    """Those that take part in both problems."""
+    maml = Maml(NETWORK, squared_error, TEXT_LR, 1)
     process = NeuralProcess(EMBEDDING, squared_error, 1.0, 1, n_classes=1, on_credit=False, hidden=64)
     return [
         Contestant("MAML, first order", replace(maml, first_order=True), n_steps, tested_steps=TESTED),
+        Contestant("CAVIA", Cavia(NETWORK, squared_error, 1.0, 1, n_context=5), n_steps),
         Contestant("Neural process", process, n_steps),
     ]
 
 
 def sinusoid_contestants() -> list[Contestant]:
-    maml = Maml(NETWORK, squared_error, CODE_LR, 1)
-    joint = Maml(NETWORK, squared_error, TEXT_LR, 0)  # no inner step: one network for all tasks
-    sgd = MetaSgd(NETWORK, squared_error, TEXT_LR, 1)
-    reptile = Reptile(NETWORK, squared_error, TEXT_LR, 10)
+    maml = Maml(NETWORK, squared_error, TEXT_LR, 1)
+    joint = Maml(NETWORK, squared_error, TEXT_LR, 0)  # no inner step in training: one network for all tasks
+    plus_plus = MamlPlusPlus(NETWORK, squared_error, TEXT_LR, 5)
     paper = _table_2(0.67, 0.38, 0.35)
     return [
-        Contestant("MAML, step 0.001", maml, AUTHORS_STEPS, tested_steps=TESTED, published=paper),
+        Contestant("MAML, step 0.01", maml, AUTHORS_STEPS, tested_steps=TESTED, published=paper),
         Contestant(
-            "MAML, step 0.01",
-            replace(maml, inner_lr=TEXT_LR),
-            AUTHORS_STEPS,
-            tested_steps=TESTED,
-            published=paper,
+            "MAML, step 0.001", replace(maml, inner_lr=CODE_LR), AUTHORS_STEPS, tested_steps=TESTED, published=paper
         ),
         Contestant("Pre-trained", joint, STEPS, tested_steps=TESTED, published=_table_2(2.41, 2.23, 2.19)),
-        *_common(STEPS),
+        *_both(STEPS),
         Contestant("ANIL", Anil(NETWORK, squared_error, TEXT_LR, 1), STEPS, tested_steps=TESTED),
-        Contestant("Meta-SGD", sgd, STEPS),
-        Contestant("Reptile", reptile, STEPS, tested_steps=(1, 5, 10, 32)),
+        Contestant("Meta-SGD", MetaSgd(NETWORK, squared_error, TEXT_LR, 1), STEPS),
+        Contestant("MAML++", plus_plus, STEPS, tested_steps=TESTED),
+        Contestant("Reptile", Reptile(NETWORK, squared_error, TEXT_LR, 10), STEPS, tested_steps=(1, 5, 10, 32)),
     ]
 
 
 def multimodal_contestants() -> list[Contestant]:
-    maml = Maml(NETWORK, squared_error, CODE_LR, 1)
-    return [Contestant("MAML", maml, STEPS, tested_steps=TESTED), *_common(STEPS)]
+    maml = Maml(NETWORK, squared_error, TEXT_LR, 1)
+    return [Contestant("MAML", maml, STEPS, tested_steps=TESTED), *_both(STEPS)]

@@ -18,7 +18,7 @@ from meta.types import Params
 
 N_TEST_TASKS = 600
 N_AT_ONCE = 50
-WORTH_COMPILING = 10_000  # outer steps: compiling takes up to a minute
+WORTH_COMPILING = 20_000  # outer steps: compiling takes up to a minute
 LOST = 100.0  # squared error; the widest curves have a mean square of about 100
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from meta.errors import InvalidRecipe
 from meta.learners.anil import Anil
+from meta.learners.cavia import Cavia
 from meta.learners.maml import Maml
+from meta.learners.maml_plus_plus import MamlPlusPlus
 from meta.learners.map_bayes import MapBayes
 from meta.learners.matching import Matching
 from meta.learners.memory_augmented import MemoryAugmented
@@ -23,7 +25,9 @@ __all__ = ["REGISTRY", "Learner", "build_learner"]
 REGISTRY: dict[str, Build] = {
     "maml": Maml,
     "fomaml": lambda network, loss_fn, inner_lr, inner_steps: Maml(network, loss_fn, inner_lr, inner_steps, True),
+    "maml_plus_plus": MamlPlusPlus,
     "anil": Anil,
+    "cavia": Cavia,
     "map_bayes": MapBayes,
     "meta_sgd": lambda network, loss_fn, inner_lr, inner_steps: MetaSgd(
         network, loss_fn, inner_lr, inner_steps, by_evidence=True
