@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK_TOOLS := build/lock-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock image image-check compose-check bench-few-shot bench-trust bench-backbone bench-engine clean
+.PHONY: help demo test lint format lock image image-check compose-check bench-few-shot bench-trust bench-backbone bench-engine bench-papers clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench-engine: $(DEV)  ## speed of the meta-training engine against its peers: do
 
 bench-backbone: $(DEV)  ## which network theta should be, on source markets: docs/results; [ARGS=]
 	$(BIN)/python -m benchmarks.backbone $(ARGS)
+
+bench-papers: $(DEV)  ## the papers' own tables with our learners: docs/results; [ARGS="--omniglot FOLDER"]
+	$(BIN)/python -m benchmarks.papers $(ARGS)
 
 lock: $(LOCK_TOOLS)  ## pin every dependency again after a change in pyproject.toml; [UPGRADE=--upgrade]
 	deploy/lock.sh $(LOCK_TOOLS)/bin/pip-compile $(UPGRADE)

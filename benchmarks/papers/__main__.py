@@ -28,7 +28,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--omniglot", type=Path, help="the folder of Omniglot's two archives; generated glyphs without it"
     )
-    parser.add_argument("--steps", type=int, help="outer steps of every learner, for a look")
+    parser.add_argument("--steps", type=int, help="outer steps of every learner on every problem, for a look")
+    parser.add_argument("--image-steps", type=int, help="outer steps of every learner on images")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--var", type=Path, default=REPOSITORY / "var" / "papers")
@@ -40,7 +41,9 @@ def main() -> None:
     args = arguments()
     os.environ.update(SETTINGS)  # read by the processes started below
     problems = tuple(name for name in PROBLEMS if name in (args.problems or PROBLEMS))
-    choice = Choice(problems, tuple(args.learners), args.omniglot, args.steps, args.seed, args.var)
+    choice = Choice(
+        problems, tuple(args.learners), args.omniglot, args.steps, args.image_steps or args.steps, args.seed, args.var
+    )
     with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:
         running = [pool.submit(measure_one, choice, place, name) for place, name in unfinished(choice)]
         for one in as_completed(running):

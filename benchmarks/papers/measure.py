@@ -84,9 +84,11 @@ def scores(problem: Problem, learner: Learner, theta: Params, n_shots: int, seed
 def summary(scores: Tensor) -> dict[str, Any]:
     """Mean over tasks with its 95 % interval, the median, and how many tasks were lost (a squared error above LOST)."""
     values = scores.double().numpy()
+    with np.errstate(invalid="ignore"):  # a curve that was lost to infinity takes the interval with it
+        spread = values.std(ddof=1)
     return {
         "mean": float(values.mean()),
-        "half_width": float(1.96 * values.std(ddof=1) / np.sqrt(len(values))),
+        "half_width": float(1.96 * spread / np.sqrt(len(values))),
         "median": float(np.median(values)),
         "n_lost": int((~(values <= LOST)).sum()),
     }

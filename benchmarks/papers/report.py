@@ -16,8 +16,8 @@ INTRODUCTION = """\
 # The papers' own tables
 
 Written by `python -m benchmarks.papers{arguments}`; do not edit. Each learner is the class that credit uses, set up as
-its paper says, trained from its own start by Adam at 0.001 (falling by half a cosine to zero, where the authors keep
-the rate constant) on seeded meta-batches, and tested on 600 new tasks, the same for every learner. ± is a 95 % interval
+its paper says, trained from its own start by Adam (its rate falls by half a cosine to zero, where the authors keep it
+constant) on seeded meta-batches, and tested on 600 new tasks, the same for every learner. ± is a 95 % interval
 over tasks. *Reached*: our interval meets the paper's, or lies on its better side. Figures of other networks, or on
 other images, stand beside ours and are not judged. Seconds are of one core, compiling included.
 """

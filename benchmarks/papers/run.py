@@ -21,12 +21,15 @@ Exam = tuple[Problem, list[Contestant]]
 
 @dataclass(frozen=True)
 class Choice:
-    """The command's arguments; learners (): all; omniglot None: generated glyphs; n_steps None: each learner's own."""
+    """The command's arguments; learners (): all; omniglot None: generated glyphs; n_steps, image_steps None: each
+    learner's own.
+    """
 
     problems: tuple[str, ...] = PROBLEMS
     learners: tuple[str, ...] = ()
     omniglot: Path | None = None
     n_steps: int | None = None
+    image_steps: int | None = None
     seed: int = 0
     var: Path = Path("var/papers")
 
@@ -37,6 +40,7 @@ class Choice:
         words += ["--learners", *(f'"{name}"' for name in self.learners)] if self.learners else []
         words += [] if self.omniglot is None else ["--omniglot", "FOLDER"]
         words += [] if self.n_steps is None else ["--steps", str(self.n_steps)]
+        words += [] if self.image_steps == self.n_steps else ["--image-steps", str(self.image_steps)]
         words += [] if self.seed == 0 else ["--seed", str(self.seed)]
         return "".join(f" {word}" for word in words)
 
@@ -46,12 +50,12 @@ def exams(choice: Choice) -> list[Exam]:
     """Give every problem that was asked for, with those of the learners that were."""
     found: list[Exam] = []
     if "sinusoid" in choice.problems:
-        found.append((curves.SINUSOIDS, curves.sinusoid_contestants()))
+        found.append((curves.SINUSOIDS, _with_steps(curves.sinusoid_contestants(), choice.n_steps)))
     if "multimodal" in choice.problems:
-        found.append((curves.MULTIMODAL, curves.multimodal_contestants()))
+        found.append((curves.MULTIMODAL, _with_steps(curves.multimodal_contestants(), choice.n_steps)))
     if "images" in choice.problems:
         found += _image_exams(choice)
-    return [(problem, [_set_up(c, choice) for c in all_of_them if _asked(c, choice)]) for problem, all_of_them in found]
+    return [(problem, [c for c in all_of_them if _asked(c, choice)]) for problem, all_of_them in found]
 
 
 def measure_one(choice: Choice, place: int, name: str) -> str:
@@ -91,7 +95,7 @@ def _image_exams(choice: Choice) -> Sequence[Exam]:
     return [
         (
             characters.problem("omniglot" if real else "glyphs", drawings, n_shots, is_the_papers=real),
-            characters.contestants(n_shots),
+            _with_steps(characters.contestants(n_shots), choice.image_steps),
         )
         for n_shots in (1, 5)
     ]
@@ -101,5 +105,5 @@ def _asked(contestant: Contestant, choice: Choice) -> bool:
     return not choice.learners or contestant.name in choice.learners
 
 
-def _set_up(contestant: Contestant, choice: Choice) -> Contestant:
-    return contestant if choice.n_steps is None else replace(contestant, n_steps=choice.n_steps)
+def _with_steps(contestants: list[Contestant], n_steps: int | None) -> list[Contestant]:
+    return contestants if n_steps is None else [replace(c, n_steps=n_steps) for c in contestants]
