@@ -16,7 +16,7 @@ from benchmarks.papers.curves import multimodal_contestants, sinusoid_contestant
 from benchmarks.papers.glyphs import generate_glyphs, load_glyphs
 from benchmarks.papers.images import N_DRAWINGS, SIDE, Drawings, ImageTasks, accuracy, split
 from benchmarks.papers.measure import measured, summary
-from benchmarks.papers.networks import NormalisedMlp, normalised
+from benchmarks.papers.networks import NormalisedMlp, SmallStartMlp, normalised
 from benchmarks.papers.omniglot import ARCHIVES, find_archives, load_omniglot
 from benchmarks.papers.problem import Contestant, Figure, Problem
 from benchmarks.papers.regression import Sinusoids, SinusoidsAndLines, mean_squared_error
@@ -176,6 +176,13 @@ def test_units_are_normalised_over_the_rows_of_their_own_task() -> None:
     assert network.represent(params, x).shape[-1] == network.n_represented
     alone = torch.stack([network.forward(params, task) for task in x])
     torch.testing.assert_close(network.forward(params, x), alone)
+
+
+def test_the_codes_start_is_small() -> None:
+    params = SmallStartMlp(1, (40, 40), 1).init(torch.Generator().manual_seed(0))
+    assert params["w1"].std().item() == pytest.approx(0.0088, abs=0.0005)  # of a normal cut at two sds
+    assert params["w1"].abs().max() <= 0.02
+    assert params["b1"].abs().max() == 0.0
 
 
 def test_scores_are_taken_task_by_task() -> None:
