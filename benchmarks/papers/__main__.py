@@ -22,7 +22,11 @@ SETTINGS = {
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.papers", description=__doc__)
     parser.add_argument(
-        "problems", nargs="*", choices=[*PROBLEMS, []], help=f"some of {', '.join(PROBLEMS)}; all, if none"
+        "problems",
+        nargs="*",
+        metavar="problem",
+        choices=[*PROBLEMS, []],
+        help=f"some of {', '.join(PROBLEMS)}; all, if none",
     )
     parser.add_argument("--learners", nargs="+", default=[], help="names as in the tables; all, if none")
     parser.add_argument(
