@@ -31,6 +31,7 @@ from meta.nets import Network
 from meta.types import Episode, LossFn, Params, SupportSet
 
 START_HALF_POINT = 20.0  # rows of the rarer class at which labels start out halfway between expected and posted
+N_PROBES = 256
 SCALE = 10.0  # gate and half point are kept so small that an outer step of 0.001 changes them by about one percent
 EXPECTED = f"{SEEN}expected."
 
@@ -86,12 +87,19 @@ class InContext(ABC):
         width = self.size
         if self.on_credit:
             half_point = torch.full((1,), math.log(START_HALF_POINT) / SCALE)
-            embed = drawn((self.network.n_represented, width), generator)
-            own = {"embed": embed, "gate": torch.zeros(1), "log_h": half_point}
+            own = {"embed": self._drawn_embedding(weights, generator), "gate": torch.zeros(1), "log_h": half_point}
         else:
             width = self.network.forward(weights, like.new_zeros(1, self.network.n_inputs)).shape[-1]
         own |= self.own(width, generator)
         return weights | {OWN + name: value.to(like) for name, value in own.items()}
+
+    def _drawn_embedding(self, weights: Params, generator: torch.Generator) -> Tensor:
+        """Draw ``own.embed`` so that the embeddings of random rows have a variance of 1: networks differ in scale."""
+        like = next(iter(weights.values()))
+        rows = torch.randn(N_PROBES, self.network.n_inputs, generator=generator).to(like)
+        embed = drawn((self.network.n_represented, self.size), generator).to(like)
+        spread = (self.network.represent(weights, rows) @ embed).std(0).square().mean().sqrt()
+        return embed / spread.clamp(min=1e-3)
 
     def informed_by(self, theta: Params, prior: Mapping[str, Tensor]) -> Params:
         return theta
@@ -195,8 +203,8 @@ def shares_of(scores: Tensor, weights: Tensor) -> Tensor:
 
 
 def drawn(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Draw a matrix (fan_in, fan_out), uniform within 1 / sqrt(fan_in)."""
-    return (torch.rand(shape, generator=generator) * 2 - 1) / math.sqrt(shape[0])
+    """Draw a matrix (fan_in, fan_out), uniform with variance 1 / fan_in: products are as large as what comes in."""
+    return (torch.rand(shape, generator=generator) * 2 - 1) * math.sqrt(3.0 / shape[0])
 
 
 def _riskiest_last(support: SupportSet, logits: Tensor) -> tuple[SupportSet, Tensor]:

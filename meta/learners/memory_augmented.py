@@ -3,7 +3,9 @@
 Source: Santoro, Bartunov, Botvinick, Wierstra, Lillicrap 2016, arXiv:1605.06065, section 3, Eqs. 2 to 8: a row comes
 with the label of the row before it, and is written to the least used slot or to where the last row has read.
 Deviations: a query row is answered without being written, after the whole support, so that queries do not hear of one
-another; of several heads, each writes to a least used slot of its own; on credit those of ``meta.learners.in_context``.
+another; of several heads, each writes to a least used slot of its own. On credit those of ``meta.learners.in_context``,
+and a row comes with its own label, a query row with none: nothing is to be predicted while the support is read, and a
+few dozen meta-batches are too few to learn to bind a row to what comes after it.
 """
 
 from dataclasses import dataclass
@@ -38,14 +40,16 @@ class MemoryAugmented(InContext):
     """theta is the embedding, the controller (``lstm_x``, ``lstm_h``, ``lstm_b``), its keys (``key``, ``key_b``), the
     gate between writing places (``alpha``, one a head) and the last layer (``out``, ``out_b``).
 
-    seen: ``memory`` (n_slots, slot_size), ``hidden``, ``cell`` (hidden,), ``label`` (n_classes,) of the last row.
+    seen: ``memory`` (n_slots, slot_size), ``hidden``, ``cell`` (hidden,), ``label`` (n_classes,) that a query row comes
+    with: the last row's, or 0 where labels do not follow.
     """
 
     hidden: int = 32
-    n_slots: int = 32
-    slot_size: int = 16
+    n_slots: int = 128
+    slot_size: int = 40
     n_heads: int = 1
     decay: float = 0.95  # gamma of Eq. 5
+    labels_follow: bool = True  # as published: a row's label comes with the next row; on credit it never does
 
     in_sequence: ClassVar[bool] = True
 
@@ -63,13 +67,14 @@ class MemoryAugmented(InContext):
 
     def read(self, own: Params, embedded: Tensor, labels: Tensor, weights: Tensor) -> Params:
         state, label = self._nothing_read(embedded), embedded.new_zeros(len(embedded), self.n_classes)
-        seen = (weights > 0).unsqueeze(-1)
+        seen, follow = (weights > 0).unsqueeze(-1), self.labels_follow and not self.on_credit
         into = embedded @ own["lstm_x"][: embedded.shape[-1]] + own["lstm_b"]
         from_label = own["lstm_x"][embedded.shape[-1] :]
         for t in range(embedded.shape[1]):
-            after = self._step(own, state, into[:, t] + label @ from_label)
+            heard = label if follow else labels[:, t]
+            after = self._step(own, state, into[:, t] + heard @ from_label)
             state = State(*(_where(seen[:, t], new, old) for new, old in zip(after, state, strict=True)))
-            label = torch.where(seen[:, t], labels[:, t], label)
+            label = torch.where(seen[:, t] & follow, labels[:, t], label)
         return {"memory": state.memory, "hidden": state.hidden, "cell": state.cell, "label": label}
 
     def answer(self, own: Params, seen: Params, embedded: Tensor) -> Tensor:

@@ -2,9 +2,9 @@
 
 Source: Kim et al. 2019, arXiv:1901.05761, section 3.1, figure 2: the deterministic path with multihead cross-attention
 (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2); for the rest Garnelo et al. 2018, arXiv:1807.01613, Eqs. 1 to 3.
-Deviations: no latent path and no self-attention among the support; encoder and decoder read the embedding of x, which
-the network learns, in place of x; a point is predicted, not a mean and a variance; on credit those of
-``meta.learners.in_context``.
+Deviations: one head unless told (the paper has eight); no latent path and no self-attention among the support; encoder
+and decoder read the embedding of x, which the network learns, in place of x; a point is predicted, not a mean and a
+variance; on credit those of ``meta.learners.in_context``.
 """
 
 import math
@@ -27,7 +27,7 @@ class NeuralProcess(InContext):
     """
 
     hidden: int = 32
-    n_heads: int = 4
+    n_heads: int = 1  # of random heads half start by adding what the other half takes off
 
     def own(self, width: int, generator: torch.Generator) -> Params:
         shapes = {
@@ -42,7 +42,7 @@ class NeuralProcess(InContext):
         }
         layers = {name: drawn(shape, generator) for name, shape in shapes.items()}
         biases = {f"{name}_b": torch.zeros(shapes[name][1]) for name in ("pair0", "pair1", "decode0", "decode1")}
-        return layers | biases
+        return layers | biases | {"key": layers["query"].clone()}  # at first rows attend to what is like them
 
     def read(self, own: Params, embedded: Tensor, labels: Tensor, weights: Tensor) -> Params:
         """Encode each pair, r_i = h(x_i, y_i), Eq. 1 of the conditional neural process."""
