@@ -15,6 +15,7 @@ LearnerName = Literal[
     "meta_sgd",
     "reptile",
     "cavia",
+    "leo",
     "prototypical",
     "matching",
     "memory_augmented",

@@ -7,6 +7,7 @@ from benchmarks.papers.networks import NormalisedMlp
 from benchmarks.papers.problem import Contestant, Figure, Problem
 from meta.learners.anil import Anil
 from meta.learners.cavia import Cavia
+from meta.learners.leo import Leo
 from meta.learners.maml import Maml
 from meta.learners.maml_plus_plus import MamlPlusPlus
 from meta.learners.matching import Matching
@@ -32,7 +33,7 @@ Drawings of 28 x 28 pixels, resized by nearest neighbour, each class turned by a
 (`benchmarks/papers/glyphs.py`): one to four strokes each, drawn by twenty hands. Every learner has the same outer steps
 and the same perceptron (256-128-64-64, batch normalisation by the rows that come together, as in MAML's code; metric,
 memory and in-context learners read 64 outputs of it). But for MAML, the papers' figures are of Omniglot with larger
-networks, mostly convolutional: what is comparable is the order. ANIL and CAVIA have no figure for 5-way Omniglot."""
+networks, mostly convolutional: what is comparable is the order. ANIL, CAVIA and LEO have no figure for 5-way Omniglot."""
 
 
 def problem(name: str, drawings: Drawings, n_shots: int, *, is_the_papers: bool) -> Problem:
@@ -66,13 +67,15 @@ def contestants(n_shots: int) -> list[Contestant]:
         "Meta-SGD": MetaSgd(NETWORK, cross_entropy, INNER_LR, 1),
         "MAML++": MamlPlusPlus(NETWORK, cross_entropy, INNER_LR, 3),
         "CAVIA": Cavia(NETWORK, cross_entropy, 1.0, 2, n_context=100),
+        "LEO": Leo(NETWORK, cross_entropy, 1.0, 5),
         "Reptile": Reptile(NETWORK, cross_entropy, 0.5, 5),
         "Prototypical": Prototypical(EMBEDDING, cross_entropy, 1.0, 1, **embedding),
         "Matching": Matching(EMBEDDING, cross_entropy, 1.0, 1, **embedding),
         "Memory-augmented": memory,
+        "Memory-augmented, own labels": replace(memory, labels_follow=False),
         "Neural process": process,
     }
-    steps = {"MAML": (1, 3), "MAML, first order": (1, 3), "ANIL": (1, 3), "Reptile": (5, 50)}
+    steps = {"MAML": (1, 3), "MAML, first order": (1, 3), "ANIL": (1, 3), "Reptile": (5, 20)}
     return [
         Contestant(
             name,

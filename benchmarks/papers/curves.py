@@ -7,6 +7,7 @@ from benchmarks.papers.problem import Contestant, Figure, Problem
 from benchmarks.papers.regression import Sinusoids, SinusoidsAndLines, mean_squared_error
 from meta.learners.anil import Anil
 from meta.learners.cavia import Cavia
+from meta.learners.leo import LeoRegression
 from meta.learners.maml import Maml
 from meta.learners.maml_plus_plus import MamlPlusPlus
 from meta.learners.meta_sgd import MetaSgd
@@ -72,6 +73,7 @@ def _both(n_steps: int) -> list[Contestant]:
     return [
         Contestant("MAML, first order", replace(maml, first_order=True), n_steps, tested_steps=TESTED),
         Contestant("CAVIA", Cavia(NETWORK, squared_error, 1.0, 1, n_context=5), n_steps),
+        Contestant("LEO", LeoRegression(NETWORK, squared_error, 0.1, 2, finetuning_steps=2), n_steps),
         Contestant("Neural process", process, n_steps),
     ]
 

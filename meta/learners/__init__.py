@@ -5,6 +5,7 @@ from collections.abc import Callable
 from meta.errors import InvalidRecipe
 from meta.learners.anil import Anil
 from meta.learners.cavia import Cavia
+from meta.learners.leo import Leo
 from meta.learners.maml import Maml
 from meta.learners.maml_plus_plus import MamlPlusPlus
 from meta.learners.map_bayes import MapBayes
@@ -27,7 +28,12 @@ REGISTRY: dict[str, Build] = {
     "fomaml": lambda network, loss_fn, inner_lr, inner_steps: Maml(network, loss_fn, inner_lr, inner_steps, True),
     "maml_plus_plus": MamlPlusPlus,
     "anil": Anil,
-    "cavia": Cavia,
+    "cavia": lambda network, loss_fn, inner_lr, inner_steps: Cavia(
+        network, loss_fn, inner_lr, inner_steps, context_scale=10.0
+    ),
+    "leo": lambda network, loss_fn, inner_lr, inner_steps: Leo(
+        network, loss_fn, inner_lr, inner_steps, n_latents=16, finetuning_lr=0.3, finetuning_steps=5
+    ),
     "map_bayes": MapBayes,
     "meta_sgd": lambda network, loss_fn, inner_lr, inner_steps: MetaSgd(
         network, loss_fn, inner_lr, inner_steps, by_evidence=True

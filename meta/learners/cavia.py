@@ -27,7 +27,9 @@ FIRST_BIAS = "b0"
 class Cavia:
     """theta holds ``net.*`` (weights) and ``context_w`` (n_context, *shape of the first layer's biases).
 
-    theta_prime: the network's weights, the context folded into the first layer's biases ``b0``.
+    theta_prime: the network's weights, the context folded into the first layer's biases ``b0``. A ``context_scale``
+    other than the paper's 1 multiplies what the context adds: on credit, where a dozen defaults pull weakly, contexts
+    move too little else, and weights drawn larger would hardly be learned.
     """
 
     network: Network
@@ -35,6 +37,7 @@ class Cavia:
     inner_lr: float
     inner_steps: int
     n_context: int = 8
+    context_scale: float = 1.0
     first_order: bool = False
 
     def init(self, generator: torch.Generator) -> Params:
@@ -89,8 +92,7 @@ class Cavia:
             first_order=first_order,
         )["context"]
 
-    @staticmethod
-    def _folded(theta: Params, context: Tensor) -> Params:
+    def _folded(self, theta: Params, context: Tensor) -> Params:
         """The first layer's biases of every task, (n_tasks, ...)."""
-        added = torch.tensordot(context, theta["context_w"], dims=1)
+        added = torch.tensordot(context * self.context_scale, theta["context_w"], dims=1)
         return {FIRST_BIAS: theta[f"net.{FIRST_BIAS}"] + added}

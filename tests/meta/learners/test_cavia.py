@@ -1,5 +1,7 @@
 """CAVIA: the context's steps by hand, what it may move, its meta-gradient against differences."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -28,10 +30,16 @@ BY_HAND = Episode(
 @pytest.mark.parametrize(("inner_steps", "context"), [(1, 0.2), (2, 0.32)])
 def test_context_steps_by_hand(inner_steps: int, context: float) -> None:
     # (1 + 2c - 2)^2 has slope 4 (2c - 1): from c = 0 a step of 0.05 goes to 0.2, then to 0.2 + 0.2 * 0.6
-    learner = Cavia(LINE.network, squared_error, 0.05, inner_steps, n_context=1)
+    learner = replace(LINE, inner_steps=inner_steps)
     found = learner.context(THETA, BY_HAND.support, first_order=True)
     assert found.item() == pytest.approx(context)
     assert learner.adapt(THETA, BY_HAND.support)["b0"].item() == pytest.approx(2.0 * context)
+
+
+def test_a_scale_is_as_good_as_larger_weights() -> None:
+    learner = replace(LINE, context_scale=4.0)
+    adapted = learner.adapt(THETA | {"context_w": torch.full((1, 1), 0.5)}, BY_HAND.support)
+    assert adapted["b0"].item() == pytest.approx(0.4)
 
 
 def test_second_order_meta_gradient_by_hand() -> None:
@@ -47,7 +55,7 @@ def test_second_order_meta_gradient_by_hand() -> None:
 
 def test_first_order_takes_the_context_as_given() -> None:
     # c = 0.2 is a constant: de is 1 by w and b, c by v
-    learner = Cavia(LINE.network, squared_error, 0.05, 1, n_context=1, first_order=True)
+    learner = replace(LINE, first_order=True)
     found = learner.outer_grad(THETA, BY_HAND).gradient
     assert found["net.w0"].item() == pytest.approx(0.8)
     assert found["context_w"].item() == pytest.approx(0.16)
