@@ -33,7 +33,7 @@ def arguments() -> argparse.Namespace:
         "--omniglot", type=Path, help="the folder of Omniglot's two archives; generated glyphs without it"
     )
     parser.add_argument("--steps", type=int, help="outer steps of every learner on every problem, for a look")
-    parser.add_argument("--image-steps", type=int, help="outer steps of every learner on images")
+    parser.add_argument("--image-steps", type=int, help="outer steps of every learner on images, half at 5 shots")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--var", type=Path, default=REPOSITORY / "var" / "papers")

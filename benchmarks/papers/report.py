@@ -134,7 +134,9 @@ def _theirs(problem: Problem, figure: Figure) -> str:
 
 
 def _number(problem: Problem, value: float) -> str:
-    return f"{100 * value:.1f} %" if problem.larger_is_better else f"{value:.3g}" if value >= 10 else f"{value:.2f}"
+    if problem.larger_is_better:
+        return f"{100 * value:.1f} %"
+    return f"{value:.2f}" if value < 10 else f"{value:.3g}"
 
 
 def _plot(tables: Sequence[Table], file: Path) -> None:

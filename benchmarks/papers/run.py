@@ -95,7 +95,7 @@ def _image_exams(choice: Choice) -> Sequence[Exam]:
     return [
         (
             characters.problem("omniglot" if real else "glyphs", drawings, n_shots, is_the_papers=real),
-            _with_steps(characters.contestants(n_shots), choice.image_steps),
+            characters.contestants(n_shots, choice.image_steps),
         )
         for n_shots in (1, 5)
     ]

@@ -311,7 +311,7 @@ def test_a_problem_is_measured_and_reported_from_end_to_end(
     monkeypatch.setattr(measure, "N_TEST_TASKS", 10)
     monkeypatch.setattr(measure, "N_AT_ONCE", 5)
     write_archives(tmp_path, 20)
-    choice = Choice((name,), learners, omniglot=tmp_path, n_steps=2, image_steps=1, var=tmp_path / "var")
+    choice = Choice((name,), learners, omniglot=tmp_path, n_steps=2, image_steps=2, var=tmp_path / "var")
     for place, learner in unfinished(choice):
         assert learner in measure_one(choice, place, learner)
     assert unfinished(choice) == []
@@ -331,4 +331,6 @@ def test_every_contestant_has_its_place_and_only_figures_that_are_asked_for() ->
         for contestant in contestants:
             asked = {steps for _, steps in contestant.published}
             assert asked <= set(contestant.tested_steps or (None,))
-    assert {c.n_steps for c in image_contestants(1) + image_contestants(5)} == {STEPS}  # one budget
+    for n_shots, n_steps in STEPS.items():
+        assert {c.n_steps for c in image_contestants(n_shots)} == {n_steps}  # one budget
+    assert {c.n_steps for c in image_contestants(5, n_steps=10)} == {5}
