@@ -301,7 +301,7 @@ def test_a_result_is_taken_up_from_its_file(tmp_path: Path, monkeypatch: pytest.
     ("name", "learners", "n_figures"),
     [
         ("sinusoid", ("MAML, step 0.01", "Pre-trained", "Neural process"), 6),
-        ("multimodal", ("MAML, first order", "CAVIA"), 0),
+        ("multimodal", ("LEO", "Neural process"), 0),
         ("images", ("MAML", "Prototypical"), 2),
     ],
 )
