@@ -50,6 +50,7 @@ def problem(name: str, drawings: Drawings, n_shots: int, *, is_the_papers: bool)
         n_shots=n_shots,
         tested_shots=(n_shots,),
         is_the_papers=is_the_papers,
+        chance=1 / N_WAYS,
         note=NOTE,
     )
 

@@ -26,7 +26,8 @@ class Problem:
     tasks teach, new_tasks test; n_tasks: in a meta-batch; n_shots: in training, where query rows are as many.
     score: (predictions (n_tasks, n_rows, n_outputs), y (n_tasks, n_rows)) -> (n_tasks,), as the paper counts;
     larger_is_better says which way. n_query: query rows at test, None for as many as shots. is_the_papers: False where
-    the data only stand in for the paper's. note: what to know when reading the table.
+    the data only stand in for the paper's. chance: the score of a guess;
+    note: what to know when reading the table.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Problem:
     tested_shots: tuple[int, ...]
     n_query: int | None = None
     is_the_papers: bool = True
+    chance: float = 0.0
     note: str = ""
 
 

@@ -89,18 +89,19 @@ def order_agreement(table: Table) -> tuple[float, int] | None:
 
 
 def _standing(table: Table) -> list[str]:
-    best = best_rows(table)
-    lowest = min(best, key=lambda name: best[name]["mean"])
-    order = " > ".join(sorted(best, key=lambda name: -best[name]["mean"]))
+    best, problem = best_rows(table), table.problem
+    order = sorted(best, key=lambda name: -best[name]["mean"])
+    above = [name for name in order if best[name]["mean"] - best[name]["half_width"] > 2 * problem.chance]
+    guessing = [name for name in order if name not in above]
+    but = f"; not {', '.join(guessing)}" if guessing else ""
+    bar = f"twice as good as a guess ({_number(problem, problem.chance)}) or better"
     said = [
-        f"{table.problem.name}: lowest is {lowest} with {_ours(table.problem, best[lowest])} (chance: 20 %)",
-        f"{table.problem.name}: order {order}",
+        f"{problem.name}: {bar}: {len(above)} of {len(order)}{but}",
+        f"{problem.name}: order {' > '.join(order)}",
     ]
     agreement = order_agreement(table)
     if agreement is not None:
-        said.append(
-            f"{table.problem.name}: rank correlation with the papers' figures {agreement[0]:.2f}, n = {agreement[1]}"
-        )
+        said.append(f"{problem.name}: rank correlation with the papers' figures {agreement[0]:.2f}, n = {agreement[1]}")
     return said
 
 

@@ -234,6 +234,7 @@ def toy_problem(*, larger_is_better: bool, is_the_papers: bool = True) -> Proble
         n_shots=1,
         tested_shots=(1,),
         is_the_papers=is_the_papers,
+        chance=0.32,
     )
 
 
@@ -263,7 +264,7 @@ def test_claims_judge_the_papers_network_on_the_papers_data_only() -> None:
     claims = claims_of(toy_table(toy_problem(larger_is_better=True)))
     assert claims[0] == "toy, A, 1 shot: 85.0 % ± 1.0 %, paper 90.0 % ± 1.0 %: not reached"
     assert claims[1].startswith("toy, C, 1 shot: 60.0 % ± 1.0 %, paper 80.0 %")
-    assert claims[2] == "toy: lowest is C with 60.0 % ± 1.0 % (chance: 20 %)"
+    assert claims[2] == "toy: twice as good as a guess (32.0 %) or better: 2 of 3; not C"
     assert claims[3] == "toy: order A > B > C"
     assert len(claims) == 5
     stood_in = claims_of(toy_table(toy_problem(larger_is_better=True, is_the_papers=False)))
