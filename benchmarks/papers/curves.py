@@ -75,7 +75,7 @@ def _both(n_steps: int) -> list[Contestant]:
     return [
         Contestant("MAML, first order", replace(maml, first_order=True), n_steps, tested_steps=TESTED),
         Contestant("CAVIA", Cavia(NETWORK, squared_error, 1.0, 1, n_context=5), n_steps),
-        Contestant("LEO", LeoRegression(NETWORK, squared_error, 0.1, 2, finetuning_steps=2), n_steps // 2),
+        Contestant("LEO", LeoRegression(NETWORK, squared_error, TEXT_LR, 2, finetuning_steps=2), n_steps // 5),
         Contestant("Neural process", process, n_steps),
     ]
 

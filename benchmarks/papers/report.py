@@ -75,13 +75,18 @@ def reached(row: Row, figure: Figure, *, larger_is_better: bool) -> bool:
 
 
 def best_rows(table: Table) -> dict[str, Row]:
-    """Give each learner's row at the number of steps that its paper tests with (the last of them)."""
-    return {contestant.name: rows[-1] for contestant in table.contestants if (rows := table.of(contestant))}
+    """Give each learner's row at the number of steps that its paper tests with (the last of them).
+
+    Whoever had other outer steps than the first is left out.
+    """
+    budget = table.contestants[0].n_steps
+    return {c.name: rows[-1] for c in table.contestants if c.n_steps == budget and (rows := table.of(c))}
 
 
 def order_agreement(table: Table) -> tuple[float, int] | None:
     """Rank correlation of ours with the papers' figures, and over how many learners; None for fewer than three."""
-    pairs = [(row["mean"], figure.value) for _, row, figure in table.beside() if figure is not None]
+    compared = best_rows(table)
+    pairs = [(row["mean"], f.value) for c, row, f in table.beside() if f is not None and c.name in compared]
     if len(pairs) < 3:
         return None
     ours, theirs = zip(*pairs, strict=True)
@@ -109,13 +114,14 @@ def _table(table: Table) -> str:
     problem = table.problem
     measure = "accuracy" if problem.larger_is_better else "squared error"
     lines = [
-        f"| learner | shots | inner steps | {measure} | median | lost | paper | where | outer steps | seconds |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        f"| learner | shots | inner steps | {measure} | median | paper | where | outer steps | seconds |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for contestant, row, figure in table.beside():
         theirs = ("", "") if figure is None else (_theirs(problem, figure), figure.where)
         cells = [contestant.name, row["n_shots"], row["steps"] or "its own", _ours(problem, row)]
-        cells += [_number(problem, row["median"]), row["n_lost"] or "", *theirs, row["n_steps"], f"{row['cpu_s']:.0f}"]
+        lost = f" ({row['n_lost']} lost)" if row["n_lost"] and not problem.larger_is_better else ""
+        cells += [_number(problem, row["median"]) + lost, *theirs, row["n_steps"], f"{row['cpu_s']:.0f}"]
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
