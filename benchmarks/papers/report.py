@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 from benchmarks.papers.problem import Contestant, Figure, Problem
 
 Row = dict[str, Any]
+WIDEST = (0.05, 20.0)  # squared errors that the plot shows
 INTRODUCTION = """\
 # The papers' own tables
 
@@ -147,9 +148,14 @@ def _number(problem: Problem, value: float) -> str:
 
 
 def _plot(tables: Sequence[Table], file: Path) -> None:
-    picture = Picture(figsize=(4.2 * max(len(tables), 1), 4.6), layout="constrained")
-    for axes, table in zip(picture.subplots(1, len(tables), squeeze=False)[0], tables, strict=True):
+    n_columns = min(len(tables), 2)
+    n_rows = -(-len(tables) // n_columns)
+    picture = Picture(figsize=(5.2 * n_columns, 4.8 * n_rows), layout="constrained")
+    places = picture.subplots(n_rows, n_columns, squeeze=False).flatten()
+    for axes, table in zip(places, tables, strict=False):
         _bars(axes, table)
+    for axes in places[len(tables) :]:
+        axes.set_axis_off()
     picture.savefig(file, dpi=110)
 
 
@@ -157,16 +163,16 @@ def _bars(axes: Axes, table: Table) -> None:
     """One bar a learner at the problem's first number of shots, the paper's figure as a diamond."""
     shots = table.problem.tested_shots[0]
     rows = [(c, row, figure) for c, row, figure in table.beside() if row["n_shots"] == shots]
-    names = [f"{c.name}{'' if row['steps'] is None else ', ' + str(row['steps'])}" for c, row, _ in rows]
-    places = range(len(rows))
-    means, errors = [row["mean"] for _, row, _ in rows], [row["half_width"] for _, row, _ in rows]
-    axes.barh(places, means, xerr=errors, color="0.75", error_kw={"lw": 1})
-    for place, (_, _, figure) in zip(places, rows, strict=True):
+    for place, (_, row, figure) in enumerate(rows):
+        axes.barh(place, row["mean"], xerr=row["half_width"], color="0.75", error_kw={"lw": 1})
         if figure is not None:
             axes.plot(figure.value, place, "D" if figure.same_network else "d", color="C3", ms=5)
-    axes.set_yticks(places, names, fontsize=7)
+    names = [c.name if row["steps"] is None else f"{c.name}: {row['steps']}" for c, row, _ in rows]
+    axes.set_yticks(range(len(rows)), names, fontsize=7)
     axes.invert_yaxis()
-    axes.set_title(f"{table.problem.title}\n{shots} shot{'s' * (shots > 1)}; diamonds: papers", fontsize=7)
+    axes.set_title(
+        f"{table.problem.title}\n{shots} shot{'s' * (shots > 1)}; diamonds: papers; : inner steps", fontsize=7
+    )
     axes.set_xlabel("accuracy" if table.problem.larger_is_better else "mean squared error", fontsize=8)
-    if not table.problem.larger_is_better:
-        axes.set_xscale("log")
+    if not table.problem.larger_is_better:  # what was lost to infinity runs out of the picture
+        axes.set(xscale="log", xlim=WIDEST)
