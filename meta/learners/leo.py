@@ -42,6 +42,7 @@ CODE_SD = 0.1
 PARAMETER_SD = 0.01
 DECODER_START = 0.1  # of LeoRegression: at full size a code's step moves all weights at once, and curves jump
 PAIRS_AT_ONCE = 2**18  # rows of a large support meet in pieces: bounds memory only
+MAX_PARTNERS = 256  # of each class
 
 
 class Noise(NamedTuple):
@@ -202,7 +203,7 @@ class Leo:
         """Distribution of z, (n_tasks, n_codes, n_latents): the mean relation of a class's rows to all others."""
         shares = self._shares(rows)
         codes = _through(theta, "encoder", self._coded(rows))
-        mean, raw = _relations(theta, codes, shares, row_weights(shares.sum(-2))).chunk(2, dim=-1)
+        mean, raw = _relations(theta, codes, shares, *_partners(codes, shares)).chunk(2, dim=-1)
         return Gaussian(mean, _spread(CODE_SD, raw))
 
     def _decode(self, theta: Params, z: Tensor, noise: Noise | None, step: int) -> Tensor:
@@ -354,13 +355,31 @@ def _columns(heads: Tensor, wide: Tensor) -> Tensor:
     return torch.cat([own, wide.unsqueeze(-1).expand(*wide.shape, n_members)], dim=-2)
 
 
-def _relations(theta: Params, codes: Tensor, shares: Tensor, partners: Tensor) -> Tensor:
+def _partners(codes: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows that every row meets, and their weights: codes (n_tasks, n_partners, n_latents), (n_tasks, n_partners).
+
+    All rows, each class weighing the same; of a class of more than MAX_PARTNERS as many, evenly spaced in the order of
+    their codes' first number, so that neither time grows with the square of the rows nor their order says anything.
+    """
+    if codes.shape[-2] <= MAX_PARTNERS:
+        return codes, row_weights(shares.sum(-2))
+    member = shares > 0
+    order = codes[..., 0].detach().unsqueeze(-2).masked_fill(~member, math.inf).argsort(-1)
+    count, at = member.sum(-1, keepdim=True), torch.arange(MAX_PARTNERS, device=codes.device)
+    places = torch.where(count > MAX_PARTNERS, at * count // MAX_PARTNERS, at)
+    chosen = order.gather(-1, places).flatten(-2)
+    weights = ((at < count) / count.clamp(1, MAX_PARTNERS)).to(codes).flatten(-2)
+    return codes.gather(-2, chosen.unsqueeze(-1).expand(-1, -1, codes.shape[-1])), row_weights(weights)
+
+
+def _relations(theta: Params, codes: Tensor, shares: Tensor, met_codes: Tensor, partners: Tensor) -> Tensor:
     """The relation network's mean over each code's rows and their partners, (n_tasks, n_codes, 2 * n_latents).
 
-    codes (n_tasks, n_rows, n_latents); shares (n_tasks, n_codes, n_rows) of rows in codes; partners (n_tasks, n_rows).
-    The first layer is applied to both sides of a pair before they meet, the last one to the mean.
+    codes (n_tasks, n_rows, n_latents); shares (n_tasks, n_codes, n_rows) of rows in codes; met_codes, partners: what
+    ``_partners`` gives. The first layer is applied to both sides of a pair before they meet, the last one to the mean.
     """
-    left, right = (codes @ side for side in theta["relation.w0"].chunk(2))
+    sides = theta["relation.w0"].chunk(2)
+    left, right = codes @ sides[0], met_codes @ sides[1]
     at_once = max(1, PAIRS_AT_ONCE // max(1, partners.numel()))
     met = [
         torch.einsum(

@@ -167,9 +167,9 @@ def test_training_samples_and_adapting_does_not() -> None:
 def test_large_supports_meet_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     theta = with_relations(draw_theta(CREDIT))
     codes, shares = torch.randn(2, 7, 3), torch.rand(2, 2, 7)
-    whole = _relations(theta, codes, shares, shares[:, 0])
+    whole = _relations(theta, codes, shares, codes, shares[:, 0])
     monkeypatch.setattr("meta.learners.leo.PAIRS_AT_ONCE", 30)  # two rows at once
-    torch.testing.assert_close(_relations(theta, codes, shares, shares[:, 0]), whole)
+    torch.testing.assert_close(_relations(theta, codes, shares, codes, shares[:, 0]), whole)
 
 
 def test_the_meta_gradient_matches_finite_differences() -> None:
@@ -260,3 +260,19 @@ def test_a_regression_step_in_latent_space_is_a_step_through_the_decoder() -> No
     expected = learner._placed(theta, learner._decode(theta, z_after, None, 0))
     for name, value in learner.adapt(theta, rows).items():
         torch.testing.assert_close(value, expected[name])
+
+
+def test_many_rows_meet_some_of_each_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = draw_rows(2, 30, seed=3)
+    theta = with_relations(draw_theta(CREDIT))
+    whole = CREDIT.adapt(theta, rows)["head_w"]
+    monkeypatch.setattr("meta.learners.leo.MAX_PARTNERS", 29)  # as many as any class has: everybody is met
+    torch.testing.assert_close(CREDIT.adapt(theta, rows)["head_w"], whole)
+    monkeypatch.setattr("meta.learners.leo.MAX_PARTNERS", 6)
+    some = CREDIT.adapt(theta, rows)["head_w"]
+    assert not torch.allclose(some, whole, atol=1e-6)
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(1))
+    shuffled = LabelledRows.of(rows.x[:, order], rows.y[:, order])
+    torch.testing.assert_close(CREDIT.adapt(theta, shuffled)["head_w"], some, rtol=1e-4, atol=1e-6)
+    padded = CREDIT.adapt(theta, with_padding(rows))["head_w"]
+    torch.testing.assert_close(padded, some, rtol=1e-4, atol=1e-6)
