@@ -11,7 +11,7 @@ LOCK_TOOLS := build/lock-tools
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format lock image image-check compose-check clean
-.PHONY: bench-few-shot bench-families bench-trust bench-backbone bench-engine bench-open-question
+.PHONY: bench-few-shot bench-families bench-trust bench-backbone bench-engine bench-open-question bench-papers
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench-backbone: $(DEV)  ## which network theta should be, on source markets: doc
 
 bench-open-question: $(DEV)  ## learning curves to all rows: is a learned start worth it? docs/results; [ARGS=]
 	$(BIN)/python -m benchmarks.open_question $(ARGS)
+
+bench-papers: $(DEV)  ## the papers' own tables with our learners: docs/results; [ARGS="--omniglot FOLDER"]
+	$(BIN)/python -m benchmarks.papers $(ARGS)
 
 lock: $(LOCK_TOOLS)  ## pin every dependency again after a change in pyproject.toml; [UPGRADE=--upgrade]
 	deploy/lock.sh $(LOCK_TOOLS)/bin/pip-compile $(UPGRADE)
