@@ -52,14 +52,25 @@ def learn_strength(losses: Mapping[int, Sequence[NDArray[np.float64]]]) -> Stren
     """Choose the shares: ``losses[n_defaults]`` lists, per held-out market, its mean loss at each of SHARES.
 
     The best mean wins among the shares that harm few markets: at most MAX_HARMED of them are left worse off than with
-    no move at all by more than HARM. Shares never fall as defaults grow: more evidence cannot deserve less trust.
+    no move at all by more than HARM (``best_harmless``). Shares never fall as defaults grow: more evidence cannot deserve less
+    trust.
     """
     counts = sorted(losses)
     chosen: list[float] = []
     for n_defaults in counts:
         table = np.stack(losses[n_defaults])
-        gain = table[:, :1] - table
-        harmless = (gain < -HARM).mean(axis=0) <= MAX_HARMED
-        worth = np.where(harmless, gain.mean(axis=0), -np.inf)
-        chosen.append(max(SHARES[int(worth.argmax())], chosen[-1] if chosen else 0.0))
+        best = best_harmless(table[:, :1] - table)
+        chosen.append(max(SHARES[best], chosen[-1] if chosen else 0.0))
     return Strength(tuple(float(n) for n in counts), tuple(chosen))
+
+
+def best_harmless(gains: NDArray[np.float64]) -> int:
+    """Which candidate has the best mean gain among those that harm few markets; gains (n_markets, n_candidates).
+
+    At least one candidate must harm no one: no move at all, its gains all 0.
+
+    >>> best_harmless(np.array([[0.0, 0.01, 0.03], [0.0, -0.001, -0.01]]))
+    1
+    """
+    harmless = (gains < -HARM).mean(axis=0) <= MAX_HARMED
+    return int(np.where(harmless, gains.mean(axis=0), -np.inf).argmax())

@@ -1,6 +1,6 @@
 """What held-out markets teach: losses gathered by defaults, expected gains by hand, lessons from simulated folds."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -14,15 +14,15 @@ from meta.validation import (
     FoldMarkets,
     Trial,
     _effects_report,
-    _expected_gain,
     _losses_by_defaults,
     _market_row,
+    expected_gains,
     learn_from_folds,
 )
 from tests.meta.toy import PRIOR, honest_support, sigmoid, slot_of, toy_logits, toy_theta
 
 
-def trial(market: str, n_defaults: int, losses: list[float], support=SUPPORTS[2], at_rest: float = 1.0) -> Trial:
+def trial(market: str, n_defaults: int, losses: list[float], support=SUPPORTS[3], at_rest: float = 1.0) -> Trial:
     return Trial(market, support, 100, n_defaults, at_rest, np.array(losses))
 
 
@@ -52,19 +52,20 @@ def test_expected_gains_by_hand() -> None:
         trial("B", 10, harmful),  # -0.2
         trial("B", 10, losses, at_rest=0.9),  # 0.1, so B -0.05 on average
     ]
-    (row,) = _expected_gain(trials, strength)
-    assert (row["design"], row["size"], row["n_markets"]) == ("random", 100, 2)
-    assert row["mean_gain"] == pytest.approx((0.1 - 0.05) / 2)
-    assert row["standard_error"] == pytest.approx(0.15 / 2)  # 0.15 / sqrt(2) apart, over sqrt(2) markets
-    assert row["harmed_share"] == 0.5
-    assert _expected_gain(trials[:2], strength) == []  # one market has no error
+    (row,) = expected_gains(trials, strength)
+    assert (row.design, row.size, row.n_markets) == ("random", 100, 2)
+    assert row.n_defaults == pytest.approx((10 + 4 + 10 + 10) / 4)
+    assert row.mean_gain == pytest.approx((0.1 - 0.05) / 2)
+    assert row.standard_error == pytest.approx(0.15 / 2)  # 0.15 / sqrt(2) apart, over sqrt(2) markets
+    assert row.harmed_share == 0.5
+    assert expected_gains(trials[:2], strength) == ()  # one market has no error
 
 
 def test_harm_counts_from_two_thousandths_on() -> None:
     small, large = ([1.0 + harm] * len(SHARES) for harm in (0.0015, 0.0025))
     trials = [trial("A", 10, small), trial("B", 10, large), trial("C", 10, large), trial("D", 10, small)]
-    (row,) = _expected_gain(trials, Strength((), ()))
-    assert row["harmed_share"] == 0.5
+    (row,) = expected_gains(trials, Strength((), ()))
+    assert row.harmed_share == 0.5
 
 
 def test_spreads_are_reported_by_column_the_largest_of_its_slots() -> None:
@@ -112,6 +113,7 @@ def test_markets_that_differ_are_worth_adapting_to() -> None:
     assert 0.05 < lessons.level_prior.sd < 0.5
     assert sorted(row["market"] for row in lessons.report["leave_markets_out"]) == sorted(f"M{i}" for i in range(16))
     large = [row for row in lessons.report["expected_gain"] if (row["design"], row["size"]) == ("random", 200)]
+    assert [asdict(row) for row in lessons.expected] == lessons.report["expected_gain"]
     assert large[0]["mean_gain"] > 2 * large[0]["standard_error"]
     assert theta.level_prior is PRIOR  # the folds' own thetas are left alone
 
