@@ -52,8 +52,8 @@ def learn_strength(losses: Mapping[int, Sequence[NDArray[np.float64]]]) -> Stren
     """Choose the shares: ``losses[n_defaults]`` lists, per held-out market, its mean loss at each of SHARES.
 
     The best mean wins among the shares that harm few markets: at most MAX_HARMED of them are left worse off than with
-    no move at all by more than HARM (``best_harmless``). Shares never fall as defaults grow: more evidence cannot deserve less
-    trust.
+    no move at all by more than HARM (``best_harmless``). Shares never fall as defaults grow: more evidence cannot
+    deserve less trust.
     """
     counts = sorted(losses)
     chosen: list[float] = []
