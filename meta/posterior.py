@@ -61,7 +61,8 @@ class Posterior:
         more = np.zeros((len(self.root), 1))
         more[0] = withheld
         wide = np.concatenate([self.root.astype(np.float64), more], axis=1)
-        return Posterior(self.prior, np.linalg.qr(wide.T, mode="r").T.astype(np.float32))  # square again
+        _, square = np.linalg.qr(wide.T)
+        return Posterior(self.prior, square.T.astype(np.float32))
 
     @property
     def level_sd(self) -> float:

@@ -17,6 +17,7 @@ from meta.types import Params
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 HARM = 0.002  # log loss a row
 MAX_HARMED = 0.05  # share of held-out markets
+ENOUGH = 20  # markets of which one may be harmed
 
 
 @dataclass(frozen=True)
@@ -52,25 +53,31 @@ def learn_strength(losses: Mapping[int, Sequence[NDArray[np.float64]]]) -> Stren
     """Choose the shares: ``losses[n_defaults]`` lists, per held-out market, its mean loss at each of SHARES.
 
     The best mean wins among the shares that harm few markets: at most MAX_HARMED of them are left worse off than with
-    no move at all by more than HARM (``best_harmless``). Shares never fall as defaults grow: more evidence cannot
-    deserve less trust.
+    no move at all by more than HARM. Fewer than ENOUGH markets cannot show that so few are harmed: those with the next
+    fewer defaults are then counted with them. Shares never fall as defaults grow: more evidence cannot deserve less
+    trust.
     """
     counts = sorted(losses)
+    gains = [np.stack(losses[n])[:, :1] - np.stack(losses[n]) for n in counts]
     chosen: list[float] = []
-    for n_defaults in counts:
-        table = np.stack(losses[n_defaults])
-        best = best_harmless(table[:, :1] - table)
+    for place, own in enumerate(gains):
+        judged_by, fewer = own, place
+        while len(judged_by) < ENOUGH and fewer > 0:
+            fewer -= 1
+            judged_by = np.concatenate([judged_by, gains[fewer]])
+        best = best_harmless(own, judged_by)
         chosen.append(max(SHARES[best], chosen[-1] if chosen else 0.0))
     return Strength(tuple(float(n) for n in counts), tuple(chosen))
 
 
-def best_harmless(gains: NDArray[np.float64]) -> int:
+def best_harmless(gains: NDArray[np.float64], judged_by: NDArray[np.float64] | None = None) -> int:
     """Which candidate has the best mean gain among those that harm few markets; gains (n_markets, n_candidates).
 
+    judged_by (n_others, n_candidates): the gains that harm is counted on, where not on the same.
     At least one candidate must harm no one: no move at all, its gains all 0.
 
     >>> best_harmless(np.array([[0.0, 0.01, 0.03], [0.0, -0.001, -0.01]]))
     1
     """
-    harmless = (gains < -HARM).mean(axis=0) <= MAX_HARMED
+    harmless = ((gains if judged_by is None else judged_by) < -HARM).mean(axis=0) <= MAX_HARMED
     return int(np.where(harmless, gains.mean(axis=0), -np.inf).argmax())

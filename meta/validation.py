@@ -34,9 +34,9 @@ SUPPORTS: tuple[tuple[Design, int], ...] = (
     ("case_control", 50),
 )
 STRENGTH_AT = (5, 12, 25, 50)
-MAX_MARKETS = 60
-TRIALS_A_SUPPORT = 120
-MAX_QUERY = 1000
+MAX_MARKETS = 40  # the largest
+N_DRAWS = 6
+MIN_QUERY, MAX_QUERY = 100, 1000  # fewer rows tell more of their own luck than of harm
 
 
 @dataclass(frozen=True)
@@ -119,12 +119,12 @@ def _market_row(market: Market) -> dict[str, Any]:
 
 
 def _run_trials(fold: FoldMarkets, seed: int, n_markets: int) -> list[Trial]:
-    n_draws = int(np.clip(round(TRIALS_A_SUPPORT / n_markets), 2, 8))
-    markets = fold.markets[: max(1, MAX_MARKETS * len(fold.markets) // n_markets)]
+    largest = sorted(fold.markets, key=lambda market: -len(market.y))
+    markets = largest[: max(1, MAX_MARKETS * len(fold.markets) // n_markets)]
     trials = []
     for number, support in enumerate(SUPPORTS):
-        able = [market for market in markets if EpisodeSampler.n_able([market], support)]
-        jobs = [(market, draw) for market in able for draw in range(n_draws)]
+        able = [m for m in markets if EpisodeSampler.n_able([m], support, MIN_QUERY)]
+        jobs = [(market, draw) for market in able for draw in range(N_DRAWS)]
         for start in range(0, len(jobs), 16):
             rngs = [np.random.default_rng([seed, 77, number, draw, place]) for place, (_, draw) in enumerate(jobs)]
             chunk = [m for m, _ in jobs[start : start + 16]]
@@ -169,12 +169,21 @@ def _as_rows(market: Market, chosen: NDArray[np.int64], design: Design) -> Marke
 
 
 def _losses_by_defaults(trials: Sequence[Trial]) -> dict[int, list[FloatArray]]:
-    """Mean losses per market, gathered at the nearest of STRENGTH_AT (by ratio); under 5 defaults nothing moves."""
-    gathered: dict[tuple[int, str], list[FloatArray]] = {}
+    """Mean losses per market, gathered at the nearest of STRENGTH_AT (by ratio) to its supports' mean defaults.
+
+    Not to a draw's own number: draws with many defaults by luck mislead more than others, and the market that posts
+    cannot tell. In a draw with fewer than 5 nothing moves.
+    """
+    of_support: dict[tuple[str, tuple[Design, int]], list[Trial]] = {}
     for trial in trials:
-        if trial.n_defaults >= STRENGTH_AT[0]:
-            nearest = min(STRENGTH_AT, key=lambda n: abs(np.log(n / trial.n_defaults)))
-            gathered.setdefault((nearest, trial.market), []).append(trial.losses)
+        of_support.setdefault((trial.market, trial.support), []).append(trial)
+    gathered: dict[tuple[int, str], list[FloatArray]] = {}
+    for (market, _), draws in of_support.items():
+        n_defaults = float(np.mean([trial.n_defaults for trial in draws]))
+        if n_defaults >= STRENGTH_AT[0]:
+            nearest = min(STRENGTH_AT, key=lambda n: abs(np.log(n / n_defaults)))
+            kept = [t.losses if t.n_defaults >= STRENGTH_AT[0] else np.full_like(t.losses, t.losses[0]) for t in draws]
+            gathered.setdefault((nearest, market), []).extend(kept)
     found: dict[int, list[FloatArray]] = {}
     for (nearest, _), losses in gathered.items():
         found.setdefault(nearest, []).append(np.mean(losses, axis=0))

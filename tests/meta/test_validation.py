@@ -26,19 +26,20 @@ def trial(market: str, n_defaults: int, losses: list[float], support=SUPPORTS[3]
     return Trial(market, support, 100, n_defaults, at_rest, np.array(losses))
 
 
-def test_losses_are_gathered_at_the_nearest_number_of_defaults_a_market_once() -> None:
+def test_losses_are_gathered_at_the_nearest_mean_number_of_defaults_a_market_once() -> None:
     one, two, three = ([a, b, b, b, b] for a, b in ((1.0, 0.8), (3.0, 0.6), (5.0, 0.5)))
     trials = [
-        trial("A", 5, one),
-        trial("A", 7, two),  # 7 is nearer to 5 than to 12 by ratio: 7 / 5 < 12 / 7
+        trial("A", 3, one, SUPPORTS[1]),  # too few of its own: nothing moves, though its support has 5 on average
+        trial("A", 7, two, SUPPORTS[1]),
+        trial("A", 6, three, SUPPORTS[2]),  # another support, just as near to 5
         trial("B", 8, three),  # 8 is nearer to 12: 12 / 8 < 8 / 5
-        trial("A", 4, three),  # too few: nothing moves
+        trial("B", 4, three, SUPPORTS[1]),  # 4 on average: no support to learn a strength from
         trial("A", 1000, one),
     ]
     found = _losses_by_defaults(trials)
     assert set(found) == {5, 12, 50}
     (at_five,) = found[5]
-    np.testing.assert_allclose(at_five, [2.0, 0.7, 0.7, 0.7, 0.7])
+    np.testing.assert_allclose(at_five, [3.0, *[(1.0 + 0.6 + 0.5) / 3] * 4])
     np.testing.assert_allclose(found[12][0], three)
 
 
@@ -119,7 +120,7 @@ def test_markets_that_differ_are_worth_adapting_to() -> None:
 
 
 def test_lessons_are_seeded(monkeypatch) -> None:
-    monkeypatch.setattr("meta.validation.TRIALS_A_SUPPORT", 16)
+    monkeypatch.setattr("meta.validation.N_DRAWS", 2)
     _, folds = simulated_folds(0.3, seed=1)
     first, second = (learn_from_folds(folds, 0.0, 1.0, seed=4) for _ in range(2))
     assert first.report == second.report
