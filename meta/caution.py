@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from meta.level import LevelPrior, fit_level
 from meta.metrics import log_loss
-from meta.strength import best_harmless
+from meta.strength import harmless
 
 FloatArray = NDArray[np.float64]
 STILL = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)  # prior probabilities that a market has no level of its own
@@ -26,17 +26,27 @@ MIN_JUDGED, MAX_JUDGED = 100, 1000  # a market's other rows; fewer tell more of 
 def learn_still(markets: Sequence[tuple[FloatArray, FloatArray]], prior: LevelPrior, seed: int) -> LevelPrior:
     """Choose ``still`` on source markets' (logits, y), the logits made without each market's own rows.
 
-    A market at one of SIZES is a case: its gain on theta is the mean over draws. The best mean wins among the
-    candidates that harm few cases. Markets too small to be judged leave the prior as it is.
+    The best mean over markets and SIZES wins among the candidates that harm few markets at every one of SIZES. Markets
+    too small to be judged leave the prior as it is.
     """
     largest = sorted(markets, key=lambda market: -len(market[1]))[:MAX_MARKETS]
-    gains = [
+    gains = [found for size in SIZES if len(found := _gains_of_markets(largest, size, prior, seed))]
+    if not gains:
+        return prior
+    able = np.all(harmless(gains), axis=0)
+    return replace(prior, still=STILL[int(np.where(able, np.concatenate(gains).mean(axis=0), -np.inf).argmax())])
+
+
+def _gains_of_markets(
+    markets: Sequence[tuple[FloatArray, FloatArray]], size: int, prior: LevelPrior, seed: int
+) -> FloatArray:
+    """Mean gain over draws of every market that is large enough, (n_markets, n_candidates)."""
+    found = [
         np.mean(list(_gains(logits, y, size, prior, [seed, 78, place])), axis=0)
-        for place, (logits, y) in enumerate(largest)
-        for size in SIZES
+        for place, (logits, y) in enumerate(markets)
         if len(y) >= size + MIN_JUDGED
     ]
-    return replace(prior, still=STILL[best_harmless(np.stack(gains))]) if gains else prior
+    return np.array(found)
 
 
 def _gains(

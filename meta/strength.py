@@ -53,31 +53,32 @@ def learn_strength(losses: Mapping[int, Sequence[NDArray[np.float64]]]) -> Stren
     """Choose the shares: ``losses[n_defaults]`` lists, per held-out market, its mean loss at each of SHARES.
 
     The best mean wins among the shares that harm few markets: at most MAX_HARMED of them are left worse off than with
-    no move at all by more than HARM. Fewer than ENOUGH markets cannot show that so few are harmed: those with the next
-    fewer defaults are then counted with them. Shares never fall as defaults grow: more evidence cannot deserve less
-    trust.
+    no move at all by more than HARM (``harmless``). Shares never fall as defaults grow: more evidence cannot deserve
+    less trust.
     """
     counts = sorted(losses)
     gains = [np.stack(losses[n])[:, :1] - np.stack(losses[n]) for n in counts]
     chosen: list[float] = []
-    for place, own in enumerate(gains):
-        judged_by, fewer = own, place
-        while len(judged_by) < ENOUGH and fewer > 0:
-            fewer -= 1
-            judged_by = np.concatenate([judged_by, gains[fewer]])
-        best = best_harmless(own, judged_by)
+    for own, able in zip(gains, harmless(gains), strict=True):
+        best = int(np.where(able, own.mean(axis=0), -np.inf).argmax())
         chosen.append(max(SHARES[best], chosen[-1] if chosen else 0.0))
     return Strength(tuple(float(n) for n in counts), tuple(chosen))
 
 
-def best_harmless(gains: NDArray[np.float64], judged_by: NDArray[np.float64] | None = None) -> int:
-    """Which candidate has the best mean gain among those that harm few markets; gains (n_markets, n_candidates).
+def harmless(gains: Sequence[NDArray[np.float64]]) -> list[NDArray[np.bool_]]:
+    """Which candidates harm at most MAX_HARMED of the markets, at each amount of evidence, the least first.
 
-    judged_by (n_others, n_candidates): the gains that harm is counted on, where not on the same.
-    At least one candidate must harm no one: no move at all, its gains all 0.
+    Shapes:  gains, each (n_markets, n_candidates); answers (n_candidates,) each. Fewer than ENOUGH markets cannot show
+             that so few are harmed: those with the next less evidence are then counted with them.
 
-    >>> best_harmless(np.array([[0.0, 0.01, 0.03], [0.0, -0.001, -0.01]]))
-    1
+    >>> harmless([np.array([[0.0, -0.001, -0.01]])])
+    [array([ True,  True, False])]
     """
-    harmless = ((gains if judged_by is None else judged_by) < -HARM).mean(axis=0) <= MAX_HARMED
-    return int(np.where(harmless, gains.mean(axis=0), -np.inf).argmax())
+    found = []
+    for place, own in enumerate(gains):
+        counted = own
+        for less in reversed(gains[:place]):
+            if len(counted) < ENOUGH:
+                counted = np.concatenate([counted, less])
+        found.append((counted < -HARM).mean(axis=0) <= MAX_HARMED)
+    return found
