@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK_TOOLS := build/lock-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock image image-check compose-check bench-few-shot bench-trust bench-backbone bench-engine clean
+.PHONY: help demo test lint format lock image image-check compose-check bench-few-shot bench-trust bench-backbone bench-engine bench-families clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ image-check:  ## build and run the image for real without a Docker engine (Debia
 bench-few-shot: $(DEV)  ## theta_prime against its peers on few accounts: docs/results; [ARGS=]
 	$(PIP_INSTALL) --requirement benchmarks/few_shot/requirements.txt
 	$(BIN)/python -m benchmarks.few_shot $(ARGS)
+
+bench-families: $(DEV)  ## every few-shot learner on the credit benchmark, with its costs: docs/results; [ARGS=]
+	$(BIN)/python -m benchmarks.families $(ARGS)
 
 bench-trust: $(DEV)  ## gain, intervals, guard and reasons where the truth is known: docs/results; [ARGS=]
 	$(BIN)/python -m benchmarks.trust $(ARGS)

@@ -124,6 +124,9 @@ def train(
     exclude: Exclude = "",
     outcome: Annotated[str, typer.Option(help="what default means, where the product is new")] = "default",
     window_days: Annotated[int, typer.Option(min=1, max=3660, help="days until an outcome is known, if new")] = 365,
+    learner: Annotated[
+        str | None, typer.Option(metavar="NAME", help="few-shot method; none: the usual one (docs/learners.md)")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the training")] = 0,
     activate: Annotated[bool, typer.Option("--activate", help="let the theta serve when it is learned")] = False,
     url: Url = URL,
@@ -131,12 +134,17 @@ def train(
     """Learn a theta from a file of mature markets: declares the product if it is new, uploads, waits."""
     from app.client import ThetaprimeClient
     from app.commands import tables
-    from app.domain.recipes import ThetaRecipe
+    from app.domain.recipes import LEARNERS, ThetaRecipe
     from app.screen import Screen
 
     choice = tables.SourceChoice(market_column, target_column, _names(exclude), window_days, outcome)
+    recipe = ThetaRecipe(seed=seed)
+    if learner is not None:
+        if learner not in LEARNERS:
+            raise typer.BadParameter(f"{learner!r} is none of {', '.join(LEARNERS)}", param_hint="--learner")
+        recipe = ThetaRecipe.model_validate({"seed": seed, "learner": learner})
     with ThetaprimeClient(url) as client:
-        tables.train(client, Screen(), product, file, choice, ThetaRecipe(seed=seed), activate=activate)
+        tables.train(client, Screen(), product, file, choice, recipe, activate=activate)
 
 
 @app.command()

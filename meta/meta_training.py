@@ -27,7 +27,7 @@ from meta.losses import binary_cross_entropy
 from meta.pooled import AbsenceTeacher, PooledRows, predict_logits
 from meta.progress import Ledger, Progress
 from meta.source import SourceTable, assign_folds
-from meta.stages import StageRunner, StageStore
+from meta.stages import Finished, StageRunner, StageStore
 from meta.strength import Strength
 from meta.thetas import Theta
 from meta.trainer import Schedule
@@ -61,14 +61,20 @@ class MetaTraining:
         self.plans = (settings.pooled_schedule, settings.episodes_schedule)
 
     def run(
-        self, on_progress: Callable[[Progress], None], store: StageStore | None = None
+        self,
+        on_progress: Callable[[Progress], None],
+        store: StageStore | None = None,
+        pooled: dict[str, Finished] | None = None,
     ) -> tuple[Theta, dict[str, Any]]:
         """Train; the same seed gives the same theta, resumed or not.
 
+        pooled: stages of pooled rows, taken up where they are there and added where not. They are the same for every
+        learner on the same rows, network and seed.
         Raises:  TrainingDiverged, InvalidEpisode.
         """
         ledger = Ledger(self._planned_steps(), on_progress)
         stages = StageRunner(store, self._fingerprint(), ledger)
+        stages.finished |= pooled or {}
         everyone = [name for fold in self.folds for name in fold]
         fitted = []
         for number, fold in enumerate(self.folds):
@@ -80,8 +86,9 @@ class MetaTraining:
             ledger.skip(kind, plan.n_steps - last.n_steps)
         params, _ = self._learn(stages, "all markets", everyone, (), final, lessons)
         params = self._stretched(params, lessons.stretch, everyone)
-        report = self._report(lessons, final)
-        return self._theta(params, lessons), report
+        if pooled is not None:
+            pooled |= {name: done for name, done in stages.finished.items() if name.endswith(KINDS[0])}
+        return self._theta(params, lessons), self._report(lessons, final)
 
     def _learn(
         self,
@@ -295,6 +302,11 @@ class MetaTraining:
         content = sha256(self.table.x.tobytes() + self.table.y.tobytes())
         return {"settings": asdict(self.settings), "schema": self.schema_sha256, "rows": content}
 
+    def _learner_report(self) -> dict[str, Any]:
+        """The settings as they were used, whether a recipe named them or left them to the learner's usual ones."""
+        used = asdict(self.settings.learner) | {"outer_lr": self.settings.outer_lr}
+        return {name: used[name] for name in ("learner", "inner_lr", "inner_steps", "outer_lr")}
+
     def _report(self, lessons: Lessons, final: Sequence[Schedule]) -> dict[str, Any]:
         return {
             "n_rows": len(self.table.y),
@@ -302,5 +314,6 @@ class MetaTraining:
             "n_markets": len(np.unique(self.table.market)),
             "pooled_steps": final[0].n_steps,
             "outer_steps": final[1].n_steps,
+            "learner": self._learner_report(),
             **lessons.report,
         }

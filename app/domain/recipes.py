@@ -1,12 +1,28 @@
 """How a theta is trained and how a market is adapted: settings that are stored with their results."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from app.domain.schema import Noun
 
-LearnerName = Literal["map_bayes", "maml", "fomaml", "anil", "meta_sgd", "reptile"]
+LearnerName = Literal[
+    "map_bayes",
+    "maml",
+    "fomaml",
+    "maml_plus_plus",
+    "anil",
+    "meta_sgd",
+    "reptile",
+    "cavia",
+    "leo",
+    "prototypical",
+    "matching",
+    "memory_augmented",
+    "neural_process",
+]
+
+LEARNERS: tuple[str, ...] = get_args(LearnerName)
 
 
 class ThetaRecipe(Noun):
@@ -17,17 +33,24 @@ class ThetaRecipe(Noun):
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     inner_steps: Annotated[int, Field(ge=1, le=20)] | None = Field(
-        None, description="null: the method's own usual number (map_bayes 6 Newton steps, gradient-based methods 3)"
+        None, description="null: the method's own usual number (map_bayes 6 Newton steps, maml 3 gradient steps)"
     )
-    inner_lr: Annotated[float, Field(gt=0, le=10)] = Field(1.5, description="of gradient-based methods")
+    inner_lr: Annotated[float, Field(gt=0, le=10)] | None = Field(
+        None, description="step size of gradient-based methods; null: the method's own usual one"
+    )
     n_folds: Annotated[int, Field(ge=2, le=20)] = Field(3, description="of source markets, each held out once")
     pooled_steps: Annotated[int, Field(ge=1, le=100_000)] = 600
     teacher_share: Annotated[float, Field(ge=0, le=1)] = Field(
         0.5, description="weight of boosted trees' PDs, made without the row's market, in the pooled labels; 0: none"
     )
     pooled_lr: Annotated[float, Field(gt=0, le=1)] = 0.015
-    outer_steps: Annotated[int, Field(ge=0, le=100_000)] = 60
-    outer_lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    outer_steps: Annotated[int, Field(ge=0, le=100_000)] | None = Field(
+        None,
+        description="meta-batches at most, fewer where held-out markets gain no more; null: the method's usual",
+    )
+    outer_lr: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="step size of the outer loop; null: the method's own usual one"
+    )
     meta_batch: Annotated[int, Field(ge=1, le=256)] = 8
     n_members: Annotated[int, Field(ge=1, le=64)] = 8
     width: Annotated[int, Field(ge=4, le=1024)] = 64

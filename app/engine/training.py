@@ -8,12 +8,11 @@ from app.domain.schema import FeatureSchema
 from app.engine.columns import columns_of
 from app.engine.contract import Artifact, CheckpointStore, OnProgress, TrainedTheta
 from meta.checkpoint import sha256
+from meta.learners import usual_of
 from meta.meta_training import MetaTraining
 from meta.source import SourceTable
 from meta.thetas import LearnerSettings
 from meta.training_settings import TrainingSettings
-
-USUAL_STEPS = {"map_bayes": 6}  # Newton steps; others take 3 gradient steps
 
 
 def train_theta(
@@ -37,17 +36,23 @@ def train_theta(
 
 
 def settings_of(recipe: ThetaRecipe) -> TrainingSettings:
-    """Translate a recipe of the API into settings of ``meta``."""
-    steps = USUAL_STEPS.get(recipe.learner, 3) if recipe.inner_steps is None else recipe.inner_steps
-    learner = LearnerSettings(recipe.learner, recipe.inner_lr, steps, recipe.n_members, (recipe.width, recipe.width))
+    """Translate a recipe of the API into settings of ``meta``; what it leaves open is as usual for its learner."""
+    usual = usual_of(recipe.learner)
+    learner = LearnerSettings(
+        recipe.learner,
+        usual.inner_lr if recipe.inner_lr is None else recipe.inner_lr,
+        usual.inner_steps if recipe.inner_steps is None else recipe.inner_steps,
+        recipe.n_members,
+        (recipe.width, recipe.width),
+    )
     return TrainingSettings(
         learner,
         seed=recipe.seed,
         pooled_steps=recipe.pooled_steps,
         pooled_lr=recipe.pooled_lr,
         teacher_share=recipe.teacher_share,
-        outer_steps=recipe.outer_steps,
-        outer_lr=recipe.outer_lr,
+        outer_steps=usual.outer_steps if recipe.outer_steps is None else recipe.outer_steps,
+        outer_lr=usual.outer_lr if recipe.outer_lr is None else recipe.outer_lr,
         meta_batch=recipe.meta_batch,
         n_folds=recipe.n_folds,
         device=recipe.device,

@@ -12,13 +12,14 @@ from benchmarks.engine.environment import make_environment
 from benchmarks.engine.process import REPOSITORY, RowFailed, Worker
 from benchmarks.engine.race import Patience, Timings, race
 from benchmarks.engine.report import Results, write_report
-from benchmarks.engine.rows import BY_NAME, OURS_EAGER, REFERENCE, ROWS, Row
+from benchmarks.engine.rows import BY_NAME, LEARNER_ROWS, OURS_EAGER, REFERENCE, ROWS, Row
 from benchmarks.engine.task import Array
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
-    parser.add_argument("--rows", nargs="+", choices=list(BY_NAME), default=list(BY_NAME), metavar="ROW")
+    parser.add_argument("--rows", nargs="+", choices=list(BY_NAME), metavar="ROW", help="of the table; all by default")
+    parser.add_argument("--learners", action="store_true", help="every learner of the registry; engine_learners.md")
     parser.add_argument("--max-rounds", type=int, default=Patience.max_rounds)
     parser.add_argument("--precision", type=float, default=Patience.precision, help="of a ratio, as a share of it")
     parser.add_argument("--peers", type=Path, default=REPOSITORY / "var" / "engine-peers", help="their environment")
@@ -31,7 +32,9 @@ def main() -> int:
     args = arguments()
     python = make_environment(args.peers)
     log = sys.stderr.fileno() if args.verbose else subprocess.DEVNULL
-    rows = [row for row in ROWS if row.name in {*args.rows, REFERENCE.name, OURS_EAGER.name}]
+    table, name = (LEARNER_ROWS, "engine_learners") if args.learners else (ROWS, "engine")
+    wanted = {row.name for row in table} if args.rows is None else {*args.rows, REFERENCE.name, OURS_EAGER.name}
+    rows = [row for row in table if row.name in wanted]
     expected = {dtype: _our_gradient(python, dtype) for dtype in ("float32", "float64")}
     results = Results({}, {}, {})
     with ExitStack() as stack:
@@ -47,7 +50,7 @@ def main() -> int:
             return 2
         patience = Patience(max_rounds=args.max_rounds, precision=args.precision)
         timings = race(workers, REFERENCE.name, patience, _announce)
-    print(write_report(rows, timings, results, args.output))
+    print(write_report(rows, timings, results, args.output / f"{name}.md"))
     return 0 if all(agreement.is_close for agreement in results.agreements.values()) else 1
 
 

@@ -10,7 +10,7 @@ from meta.learners import Learner, build_learner
 from meta.learners.protocol import OuterGradient
 from meta.learners.protocol import compiled as compiled_form
 from meta.losses import binary_cross_entropy
-from meta.nets import Mlp
+from meta.nets import Ensemble, Mlp
 from meta.products import quick_products
 from meta.trainer import Schedule, TrainerState, train
 from meta.types import Episode, LabelledRows, Params
@@ -54,6 +54,18 @@ def build_gradient(task: Task, name: str, compiled: bool) -> Contestant:
     """The learner's gradient alone, without the trainer: what the peers are timed at."""
     learner, episode = learner_of(name), episode_of(task)
     theta, outer_grad = theta_of(learner, task), _outer_grad(learner, compiled)
+    return Contestant.of(lambda: outer_grad(theta, episode), lambda: _plain(outer_grad(theta, episode)))
+
+
+def build_learner_row(task: Task, name: str) -> Contestant:
+    """A learner's gradient on credit, eagerly: the same rows, its own theta over an ensemble of one member.
+
+    That network is the perceptron of the other rows with a linear part and three scalings more.
+    """
+    network = Ensemble(SIZES[0], SIZES[1:-1], n_members=1)
+    learner = build_learner(name, network, binary_cross_entropy, inner_lr=INNER_LR, inner_steps=INNER_STEPS)
+    episode, theta = episode_of(task), learner.init(torch.Generator().manual_seed(0))
+    outer_grad = quick_products()(learner.outer_grad)
     return Contestant.of(lambda: outer_grad(theta, episode), lambda: _plain(outer_grad(theta, episode)))
 
 

@@ -14,6 +14,14 @@ from benchmarks.engine.task import INNER_LR, INNER_STEPS, N_QUERY, N_SUPPORT, N_
 
 TARGETS = {OURS_EAGER.name: 8.0, OURS_COMPILED.name: 13.0}
 
+LEARNERS_HEADING = """# Meta-training speed of every learner
+
+`python -m benchmarks.engine --learners`: a row a learner, its gradient alone, eagerly, on the meta-batch of
+[the engine's table](engine.md) and an ensemble of one member (the same perceptron with a linear part and scalings).
+Inner steps are as there where a learner takes any. The machine may be another than that table's: compare within one.
+
+{shared}"""
+
 
 @dataclass(frozen=True)
 class Results:
@@ -24,12 +32,17 @@ class Results:
     failures: dict[str, str]
 
 
-def write_report(rows: Sequence[Row], timings: Timings, results: Results, folder: Path) -> str:
-    """Write engine.md and engine.svg into ``folder``; returns the Markdown."""
-    folder.mkdir(parents=True, exist_ok=True)
-    plot(rows, timings, folder / "engine.svg")
-    text = "\n".join([_heading(timings), _table(rows, timings, results), _targets(timings), _notes(results)])
-    (folder / "engine.md").write_text(text)
+def write_report(rows: Sequence[Row], timings: Timings, results: Results, file: Path) -> str:
+    """Write ``file`` and its plot, an .svg beside it; returns the Markdown."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    drawing = file.with_suffix(".svg")
+    plot(rows, timings, drawing)
+    of_learners = any(row.builder == "build_learner_row" for row in rows)
+    heading, targets = _heading(timings), "" if of_learners else _targets(timings)
+    if of_learners:
+        heading = LEARNERS_HEADING.format(shared=heading.partition("\n\n")[2])
+    text = "\n".join([heading, _table(rows, timings, results), targets, _notes(results, drawing.name)])
+    file.write_text(text)
     return text
 
 
@@ -86,12 +99,12 @@ def _targets(timings: Timings) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _notes(results: Results) -> str:
+def _notes(results: Results, drawing: str) -> str:
     torch = next(iter(results.versions.values()))["torch"]
     return f"""
 Difference: the largest of any entry of the meta-gradient against *{OURS_EAGER.name}*, as a share of the largest entry;
 at most {TOLERANCE["float32"]:.0e} in float32 and {TOLERANCE["float64"]:.0e} in float64 counts as equal. All torch rows
 run torch {torch}. No row of ours loops over tasks in Python.
 
-![Speed of every row](engine.svg)
+![Speed of every row]({drawing})
 """

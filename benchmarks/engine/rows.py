@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from app.domain.recipes import LEARNERS
 from benchmarks.engine.contestant import Contestant
 from benchmarks.engine.task import Task
 
@@ -55,4 +56,12 @@ ROWS: tuple[Row, ...] = (
     *_ours("Meta-SGD", "meta_sgd", is_same_method=False),
     *_ours("Reptile", "reptile", is_same_method=False),
 )
-BY_NAME = {row.name: row for row in ROWS}
+LEARNER_ROWS: tuple[Row, ...] = (
+    REFERENCE,
+    OURS_EAGER,
+    *(
+        Row(f"learner: {name}", "ours", "build_learner_row", {"name": name}, is_ours=True, is_same_method=False)
+        for name in LEARNERS
+    ),
+)
+BY_NAME = {row.name: row for row in (*ROWS, *LEARNER_ROWS)}

@@ -89,19 +89,27 @@ def test_train_declares_uploads_learns_and_activates(url: str, database: Databas
     frame.to_csv(path, index=False)
     command = ("train", path, "--product", "gold", "--market-column", "state", "--target-column", "bad", "--url", url)
     with training_worker(database):
-        result = run(*command, "--activate", "--seed", "4")
+        result = run(*command, "--activate", "--seed", "4", "--learner", "reptile")
     assert result.exit_code == 0, result.output
     assert "20 rows of 2 markets, 5 defaulted, uploaded" in result.output
     assert "theta 1: active" in result.output
     with ThetaprimeClient(url) as client:
         product = client.get_product("gold")
         assert product.active_theta_version == 1
-        assert client.get_theta("gold", 1).recipe.seed == 4
+        recipe = client.get_theta("gold", 1).recipe
+        assert (recipe.seed, recipe.learner) == (4, "reptile")
     features = {feature.name: feature for feature in product.feature_schema.features}
     assert list(features) == ["annual_income", "home"], "a column of one value teaches nothing"
     assert (features["annual_income"].kind, features["annual_income"].minimum) == ("numeric", 0)
     assert features["home"].categories == ("own", "rent")
     assert "20 source rows already" in refused(*command)
+
+
+def test_a_learner_that_there_is_not_is_told_with_those_that_there_are(samples: Path) -> None:
+    result = run("train", samples, "--product", "gold", "--learner", "mamml")
+    assert result.exit_code == 2
+    assert "'mamml' is none of" in (told := " ".join(result.output.replace("│", " ").split()))
+    assert "map_bayes" in told
 
 
 def test_adapt_posts_a_file_and_score_reads_another(url: str, bank: Bank, samples: Path, tmp_path: Path) -> None:

@@ -15,6 +15,16 @@ def test_shrinking_by_nothing_gives_theta_back_bit_for_bit() -> None:
     torch.testing.assert_close(kept[1], (rest["w"] + adapted["w"][1]) / 2)
 
 
+def test_what_a_support_left_behind_is_kept_whole_and_its_share_shrunken() -> None:
+    rest = {"w": torch.ones(2), "seen.rows": torch.zeros(0, 3), "share": torch.zeros(1)}
+    left = torch.arange(12.0).reshape(2, 2, 3)
+    adapted = {"w": torch.ones(2, 2), "seen.rows": left, "share": torch.ones(2, 1)}
+    kept = shrink(rest, adapted, torch.tensor([0.0, 0.25]))
+    assert torch.equal(kept["seen.rows"], left)
+    assert torch.equal(kept["w"], torch.ones(2, 2))
+    assert kept["share"].tolist() == [[0.0], [0.25]]
+
+
 def test_strength_keeps_what_helped_other_markets_and_nothing_else() -> None:
     rng = np.random.default_rng(0)
     helps = [np.array([1.0, 0.9, 0.8, 0.9, 1.0]) + rng.normal(0, 0.01) for _ in range(20)]

@@ -1,0 +1,1 @@
+"""Few-shot learners compared on credit: the same rows, network, pooled start and supports for each."""
