@@ -72,9 +72,9 @@ class MarketRows:
 class AdaptedMarket:
     """A theta_prime (the learner's tensors and ``level``) and how it came about.
 
-    share: kept share of the learner's move, 0 to 1; level: posterior mode of the level, in logits; prior: what was
-    known of it beforehand; ranking (n_rows,): logits of its own rows without level and correction; diverged: the inner
-    loop left the finite numbers, so that the ranking was left as theta's.
+    share: kept share of the learner's move, 0 to 1; level: as served, in logits; prior: what was known of it before;
+    ranking (n_rows,): logits of its own rows without level and correction; diverged: the inner loop left the finite
+    numbers, so that the ranking was left as theta's.
     """
 
     theta_prime: Params
@@ -170,15 +170,17 @@ def _support(markets: Sequence[MarketRows], levels: Sequence[float]) -> Labelled
 def _settle_level(
     weights: Params, ranking: FloatArray, market: MarketRows, prior: LevelPrior, share: float
 ) -> AdaptedMarket:
-    level = fit_level(ranking + market.correction, market.y, prior.mean, prior.sd)
+    level = prior.level_given(ranking + market.correction, market.y)
     return AdaptedMarket(with_level(weights, level), share, level, prior, ranking)
 
 
 def posterior_of(theta: Theta, market: MarketRows, adapted: AdaptedMarket) -> Posterior:
     """What remains uncertain about an adapted market, its rows taken into account."""
     network = network_logits(theta, adapted.theta_prime, market.x)
-    logits = adapted.ranking + adapted.level + market.correction
-    return Posterior.after_rows(theta.effects, adapted.prior.sd, network, market.x, logits)
+    ranking = adapted.ranking + market.correction
+    after = Posterior.after_rows(theta.effects, adapted.prior.sd, network, market.x, ranking + adapted.level)
+    withheld = fit_level(ranking, market.y, adapted.prior.mean, adapted.prior.sd) - adapted.level
+    return after.beside(withheld) if adapted.prior.still else after
 
 
 @one_thread()

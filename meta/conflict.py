@@ -64,7 +64,7 @@ def _run_tests(
     logits = market_logits(learner, at_rest, rows.x) + rows.correction
     prior = market_prior(theta.level_prior, rows, logits - rows.correction)
     expected = logits + fit_level(logits, rows.y, prior.mean, prior.sd)
-    white = theta.effects.directions(network_logits(theta, at_rest, rows.x), rows.x) * theta.effects.sds
+    white = _spread(theta, network_logits(theta, at_rest, rows.x), rows.x)
     residuals = _residuals(expected, white, rows.y, rng)  # first row: what was posted; others: honest draws
     pd = 1.0 / (1.0 + np.exp(-expected))
     weight = pd * (1.0 - pd)
@@ -82,6 +82,19 @@ def _run_tests(
     move = _squared_moves(residuals, white - _means(white, weight), weight)
     text = "the labels ask for a larger move than source markets' differences account for"
     return [*found, Conflict("move", _p_value(move), None, text)]
+
+
+def _spread(theta: Theta, network: FloatArray, x: NDArray[np.float32]) -> FloatArray:
+    """What one standard deviation of each effect adds to each row's logit, (n_rows, 1 + n_slopes).
+
+    A market deviates from the true theta as others do, and theta itself is known to ``theta_sd`` logits: all effects
+    are widened alike until both are in the rows' variance.
+    """
+    white = theta.effects.directions(network, x) * theta.effects.sds
+    of_markets = float((white**2).sum(axis=1).mean())
+    if of_markets > 0:
+        white *= np.sqrt(1.0 + theta.effects.theta_sd**2 / of_markets)
+    return white
 
 
 def _residuals(expected: FloatArray, white: FloatArray, y: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -75,9 +75,11 @@ class EpisodeSampler:
     seed: int
 
     @staticmethod
-    def n_able(markets: Sequence[Market], support: tuple[Design, int]) -> int:
-        """Count the markets that have the rows for such a support and some query rows besides."""
-        return sum(_rows_needed(market, *support) <= 0 for market in markets)
+    def n_able(markets: Sequence[Market], support: tuple[Design, int], n_query: int = 0) -> int:
+        """Count the markets that have the rows for such a support and some query rows besides, ``n_query`` or more."""
+        design, size = support
+        n_support = size if design == "random" else (1 + GOODS_PER_DEFAULT) * size
+        return sum(_rows_needed(m, *support) <= 0 and len(m.y) >= n_support + n_query for m in markets)
 
     def draw(self, step: int) -> Episode:
         """Draw meta-batch ``step``: x (n_tasks, n_rows, n_features), padded where a market is short of query rows."""

@@ -14,7 +14,6 @@ from scipy.stats import t as student_t
 
 from meta.adaptation import AdaptedMarket, MarketRows, adapt_markets, market_logits, market_prior
 from meta.effects import most_probable_effects
-from meta.level import fit_level
 from meta.metrics import auc
 from meta.thetas import Theta
 
@@ -88,7 +87,7 @@ def cross_fit(
     for fold, part, moved in zip(folds, parts, adapted, strict=True):
         logits["theta_prime"][fold] = _logits_of(theta, moved, rows.x[fold]) + rows.correction
         others = np.setdiff1d(np.arange(len(rows.y)), fold)
-        level = fit_level(rest[others] + part.correction, part.y, prior.mean, prior.sd)
+        level = prior.level_given(rest[others] + part.correction, part.y)
         logits["base_rate_only"][fold] = rest[fold] + level + rows.correction
         logits["scratch"][fold] = _scratch_logits(theta, part, rows.x[fold])
     return CrossFitted(rows.y, logits, any(result.diverged for result in adapted))

@@ -267,7 +267,12 @@ class MetaTraining:
     def _theta(self, params: Params, lessons: Lessons) -> Theta:
         theta = self._theta_of({n: v.cpu() for n, v in params.items()})
         theta = theta.informed_by(lessons.level_prior, lessons.effects)
-        return replace(theta, strength=lessons.strength, reference_row_ids=self._reference_rows())
+        return replace(
+            theta,
+            strength=lessons.strength,
+            reference_row_ids=self._reference_rows(),
+            expected=lessons.expected,
+        )
 
     def _first_theta(self, weights: Params, lessons: Lessons | None, seed: int) -> Theta:
         """Start the episodes from pooled weights, with what the folds taught of markets once they have."""

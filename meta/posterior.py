@@ -53,6 +53,17 @@ class Posterior:
         inverse = np.linalg.inv(np.linalg.cholesky(precision))
         return cls(prior, (sds[:, None] * inverse.T).astype(np.float32))
 
+    def beside(self, withheld: float) -> "Posterior":
+        """The same, around a level that caution moved less far than is most probable, by ``withheld`` logits.
+
+        The squared distance joins the level's variance: what an estimate misses by, bias and all.
+        """
+        more = np.zeros((len(self.root), 1))
+        more[0] = withheld
+        wide = np.concatenate([self.root.astype(np.float64), more], axis=1)
+        _, square = np.linalg.qr(wide.T)
+        return Posterior(self.prior, square.T.astype(np.float32))
+
     @property
     def level_sd(self) -> float:
         """Posterior standard deviation of the level, in logits."""

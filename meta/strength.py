@@ -17,6 +17,7 @@ from meta.types import Params
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 HARM = 0.002  # log loss a row
 MAX_HARMED = 0.05  # share of held-out markets
+ENOUGH = 20  # markets of which one may be harmed
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,32 @@ def learn_strength(losses: Mapping[int, Sequence[NDArray[np.float64]]]) -> Stren
     """Choose the shares: ``losses[n_defaults]`` lists, per held-out market, its mean loss at each of SHARES.
 
     The best mean wins among the shares that harm few markets: at most MAX_HARMED of them are left worse off than with
-    no move at all by more than HARM. Shares never fall as defaults grow: more evidence cannot deserve less trust.
+    no move at all by more than HARM (``harmless``). Shares never fall as defaults grow: more evidence cannot deserve
+    less trust.
     """
     counts = sorted(losses)
+    gains = [np.stack(losses[n])[:, :1] - np.stack(losses[n]) for n in counts]
     chosen: list[float] = []
-    for n_defaults in counts:
-        table = np.stack(losses[n_defaults])
-        gain = table[:, :1] - table
-        harmless = (gain < -HARM).mean(axis=0) <= MAX_HARMED
-        worth = np.where(harmless, gain.mean(axis=0), -np.inf)
-        chosen.append(max(SHARES[int(worth.argmax())], chosen[-1] if chosen else 0.0))
+    for own, able in zip(gains, harmless(gains), strict=True):
+        best = int(np.where(able, own.mean(axis=0), -np.inf).argmax())
+        chosen.append(max(SHARES[best], chosen[-1] if chosen else 0.0))
     return Strength(tuple(float(n) for n in counts), tuple(chosen))
+
+
+def harmless(gains: Sequence[NDArray[np.float64]]) -> list[NDArray[np.bool_]]:
+    """Which candidates harm at most MAX_HARMED of the markets, at each amount of evidence, the least first.
+
+    Shapes:  gains, each (n_markets, n_candidates); answers (n_candidates,) each. Fewer than ENOUGH markets cannot show
+             that so few are harmed: those with the next less evidence are then counted with them.
+
+    >>> harmless([np.array([[0.0, -0.001, -0.01]])])
+    [array([ True,  True, False])]
+    """
+    found = []
+    for place, own in enumerate(gains):
+        counted = own
+        for less in reversed(gains[:place]):
+            if len(counted) < ENOUGH:
+                counted = np.concatenate([counted, less])
+        found.append((counted < -HARM).mean(axis=0) <= MAX_HARMED)
+    return found

@@ -12,6 +12,7 @@ from meta.checkpoint import pack, sha256, unpack
 from meta.columns import ColumnProfiles
 from meta.effects import EffectsPrior
 from meta.errors import CorruptArtifact
+from meta.expectation import ExpectedGain
 from meta.features import Encoder
 from meta.learners import Learner, build_learner
 from meta.level import LevelPrior
@@ -52,7 +53,7 @@ class Theta:
 
     params: the learner's theta; level_prior, effects: how markets differ; strength: how much of a move to keep;
     profiles: what each column looks like in source markets; reference_row_ids: source rows that may complete a support
-    of defaulters alone.
+    of defaulters alone; expected: what adapting was worth to held-out source markets, empty where it was not kept.
     """
 
     schema_sha256: str
@@ -64,6 +65,7 @@ class Theta:
     strength: Strength
     profiles: ColumnProfiles
     reference_row_ids: tuple[int, ...] = ()
+    expected: tuple[ExpectedGain, ...] = ()
 
     def learner(self, inner_steps: int | None = None) -> Learner:
         return self.settings.build(self.encoder.n_features, inner_steps)
@@ -115,6 +117,7 @@ class Theta:
             "strength": asdict(self.strength),
             "effects": {name: getattr(self.effects, name) for name in EFFECT_NUMBERS},
             "typical": self.profiles.typical,
+            "expected": [asdict(row) for row in self.expected],
         }
 
     @classmethod
@@ -140,6 +143,7 @@ class Theta:
             strength=Strength(**strength),
             profiles=ColumnProfiles.from_arrays(_under("profiles.", arrays), metadata["typical"]),
             reference_row_ids=tuple(tensors["reference_row_ids"].tolist()),
+            expected=tuple(ExpectedGain(**row) for row in metadata.get("expected", ())),
         )
 
 

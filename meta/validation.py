@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meta.adaptation import DeclaredRate, MarketRows, adapt_markets, market_logits
+from meta.adaptation import DeclaredRate, MarketRows, adapt_markets, market_logits, market_prior
+from meta.caution import learn_still
 from meta.effects import EffectsPrior, learn_effects_prior
 from meta.episodes import Design, EpisodeSampler, Market, draw_support
+from meta.expectation import ExpectedGain
 from meta.features import Encoder
-from meta.level import LevelPrior, fit_level, learn_level_prior
+from meta.level import LevelPrior, learn_level_prior
 from meta.metrics import auc, log_loss
 from meta.strength import HARM, SHARES, Strength, learn_strength
 from meta.thetas import Theta
 
 FloatArray = NDArray[np.float64]
 SUPPORTS: tuple[tuple[Design, int], ...] = (
+    ("random", 5),
     ("random", 20),
     ("random", 50),
     ("random", 100),
@@ -31,9 +34,9 @@ SUPPORTS: tuple[tuple[Design, int], ...] = (
     ("case_control", 50),
 )
 STRENGTH_AT = (5, 12, 25, 50)
-MAX_MARKETS = 60
-TRIALS_A_SUPPORT = 120
-MAX_QUERY = 400
+MAX_MARKETS = 40  # the largest
+N_DRAWS = 6
+MIN_QUERY, MAX_QUERY = 100, 1000  # fewer rows tell more of their own luck than of harm
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Lessons:
     level_prior: LevelPrior
     effects: EffectsPrior
     strength: Strength
+    expected: tuple[ExpectedGain, ...]
     stretch: float
     report: dict[str, Any]
 
@@ -75,20 +79,22 @@ def learn_from_folds(folds: Sequence[FoldMarkets], theta_sd: float, stretch: flo
     folds' logits have been multiplied to be calibrated.
     """
     markets = [market for fold in folds for market in fold.markets]
-    prior = learn_level_prior([(market.logits, market.y) for market in markets])
+    levels = [(market.logits, market.y) for market in markets]
+    prior = learn_still(levels, learn_level_prior(levels), seed)
     effects = learn_effects_prior(folds[0].theta.effects, folds[0].theta.encoder, markets, prior, theta_sd)
     informed = [replace(fold, theta=fold.theta.informed_by(prior, effects)) for fold in folds]
     trials = [trial for fold in informed for trial in _run_trials(fold, seed, len(markets))]
     strength = learn_strength(_losses_by_defaults(trials))
+    expected = expected_gains(trials, strength)
     report = {
         "level_prior": asdict(prior),
         "stretch": stretch,
         "effects": _effects_report(effects, folds[0].theta.encoder),
         "strength": asdict(strength),
         "leave_markets_out": [_market_row(market) for market in markets],
-        "expected_gain": _expected_gain(trials, strength),
+        "expected_gain": [asdict(row) for row in expected],
     }
-    return Lessons(prior, effects, strength, stretch, report)
+    return Lessons(prior, effects, strength, expected, stretch, report)
 
 
 def _effects_report(effects: EffectsPrior, encoder: Encoder) -> dict[str, Any]:
@@ -113,12 +119,12 @@ def _market_row(market: Market) -> dict[str, Any]:
 
 
 def _run_trials(fold: FoldMarkets, seed: int, n_markets: int) -> list[Trial]:
-    n_draws = int(np.clip(round(TRIALS_A_SUPPORT / n_markets), 2, 8))
-    markets = fold.markets[: max(1, MAX_MARKETS * len(fold.markets) // n_markets)]
+    largest = sorted(fold.markets, key=lambda market: -len(market.y))
+    markets = largest[: max(1, MAX_MARKETS * len(fold.markets) // n_markets)]
     trials = []
     for number, support in enumerate(SUPPORTS):
-        able = [market for market in markets if EpisodeSampler.n_able([market], support)]
-        jobs = [(market, draw) for market in able for draw in range(n_draws)]
+        able = [m for m in markets if EpisodeSampler.n_able([m], support, MIN_QUERY)]
+        jobs = [(market, draw) for market in able for draw in range(N_DRAWS)]
         for start in range(0, len(jobs), 16):
             rngs = [np.random.default_rng([seed, 77, number, draw, place]) for place, (_, draw) in enumerate(jobs)]
             chunk = [m for m, _ in jobs[start : start + 16]]
@@ -143,14 +149,12 @@ def _run_batch(
         query = rng.choice(others, min(MAX_QUERY, len(others)), replace=False)
         both = np.concatenate([chosen, query])
         moved = market_logits(learner, result.theta_prime, market.x[both])
-        declared = posted.declared
-        level_prior = prior.given_base_rate(declared.value, declared.low, declared.high) if declared else prior
         losses = []
         for share in SHARES:
             # linear between theta's logits and the adapted ones: what a shrunken network says, to first order
             mixed = market.logits[both] + share * (moved - market.logits[both])
-            on_support = mixed[: len(chosen)] + posted.correction
-            level = fit_level(on_support, posted.y, level_prior.mean, level_prior.sd)
+            on_support = mixed[: len(chosen)]
+            level = market_prior(prior, posted, on_support).level_given(on_support + posted.correction, posted.y)
             losses.append(log_loss(market.y[query], _pd(mixed[len(chosen) :] + level)))
         at_rest = log_loss(market.y[query], _pd(market.logits[query] + prior.mean))
         n_defaults = int(posted.y.sum())
@@ -165,39 +169,50 @@ def _as_rows(market: Market, chosen: NDArray[np.int64], design: Design) -> Marke
 
 
 def _losses_by_defaults(trials: Sequence[Trial]) -> dict[int, list[FloatArray]]:
-    """Mean losses per market, gathered at the nearest of STRENGTH_AT (by ratio); under 5 defaults nothing moves."""
-    gathered: dict[tuple[int, str], list[FloatArray]] = {}
+    """Mean losses per market, gathered at the nearest of STRENGTH_AT (by ratio) to its supports' mean defaults.
+
+    Not to a draw's own number: draws with many defaults by luck mislead more than others, and the market that posts
+    cannot tell. In a draw with fewer than 5 nothing moves.
+    """
+    of_support: dict[tuple[str, tuple[Design, int]], list[Trial]] = {}
     for trial in trials:
-        if trial.n_defaults >= STRENGTH_AT[0]:
-            nearest = min(STRENGTH_AT, key=lambda n: abs(np.log(n / trial.n_defaults)))
-            gathered.setdefault((nearest, trial.market), []).append(trial.losses)
+        of_support.setdefault((trial.market, trial.support), []).append(trial)
+    gathered: dict[tuple[int, str], list[FloatArray]] = {}
+    for (market, _), draws in of_support.items():
+        n_defaults = float(np.mean([trial.n_defaults for trial in draws]))
+        if n_defaults >= STRENGTH_AT[0]:
+            nearest = min(STRENGTH_AT, key=lambda n: abs(np.log(n / n_defaults)))
+            kept = [t.losses if t.n_defaults >= STRENGTH_AT[0] else np.full_like(t.losses, t.losses[0]) for t in draws]
+            gathered.setdefault((nearest, market), []).extend(kept)
     found: dict[int, list[FloatArray]] = {}
     for (nearest, _), losses in gathered.items():
         found.setdefault(nearest, []).append(np.mean(losses, axis=0))
     return found
 
 
-def _expected_gain(trials: Sequence[Trial], strength: Strength) -> list[dict[str, Any]]:
+def expected_gains(trials: Sequence[Trial], strength: Strength) -> tuple[ExpectedGain, ...]:
     """Per support: mean gain of theta_prime over theta in log loss, its standard error over markets, share harmed."""
     rows = []
     for support in SUPPORTS:
+        at_size = [trial for trial in trials if trial.support == support]
         by_market: dict[str, list[float]] = {}
-        for trial in (t for t in trials if t.support == support):
+        for trial in at_size:
             loss = float(np.interp(strength.at(trial.n_defaults), SHARES, trial.losses))
             by_market.setdefault(trial.market, []).append(trial.at_rest - loss)
         if len(by_market) >= 2:
             gains = np.array([np.mean(values) for values in by_market.values()])
             rows.append(
-                {
-                    "design": support[0],
-                    "size": support[1],
-                    "n_markets": len(gains),
-                    "mean_gain": float(gains.mean()),
-                    "standard_error": float(gains.std(ddof=1) / np.sqrt(len(gains))),
-                    "harmed_share": float((gains < -HARM).mean()),
-                }
+                ExpectedGain(
+                    design=support[0],
+                    size=support[1],
+                    n_defaults=float(np.mean([trial.n_defaults for trial in at_size])),
+                    n_markets=len(gains),
+                    mean_gain=float(gains.mean()),
+                    standard_error=float(gains.std(ddof=1) / np.sqrt(len(gains))),
+                    harmed_share=float((gains < -HARM).mean()),
+                )
             )
-    return rows
+    return tuple(rows)
 
 
 def _pd(logits: FloatArray) -> FloatArray:

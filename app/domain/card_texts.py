@@ -1,5 +1,7 @@
 """The words of model cards: what a version is for, and what it is not."""
 
+from typing import Any
+
 from app.domain.markets import BaseRate
 from app.domain.samples import Design
 
@@ -31,6 +33,10 @@ _FAR_MARKETS = (
     "accounts will show it."
 )
 _CAN_LOSE = "It can lose to theta: the guard makes that rarer, not impossible. Rolling back is one call."
+_HAVE_LOST = (
+    "With about {n_defaults:.0f} defaults, {harmed_share:.0%} of {n_markets} mature markets that were left out lost "
+    "more than {harm} log loss an account to theta, before any guard."
+)
 
 
 def limits_of_theta() -> list[str]:
@@ -38,11 +44,14 @@ def limits_of_theta() -> list[str]:
     return [_NO_PARAMETER, _ALIKE, _FAR_MARKETS, _INTERVALS, _REASONS]
 
 
-def limits_of_theta_prime(*, design: Design, n_samples: int, n_defaults: int, base_rate: BaseRate | None) -> list[str]:
-    """Say what a theta_prime is not, made from so many samples drawn by a design."""
+def limits_of_theta_prime(
+    *, design: Design, n_samples: int, n_defaults: int, base_rate: BaseRate | None, expected: dict[str, Any] | None
+) -> list[str]:
+    """Say what a theta_prime is not, made from so many samples drawn by a design; expected: as in its report."""
     few = [_few_defaults(n_defaults)] if n_defaults < AUC_NEEDS_DEFAULTS else []
     level = _level(design, n_samples, base_rate)
-    return [_NO_PARAMETER, level, *few, _CAN_LOSE, _ALIKE, _INTERVALS, _REASONS]
+    lost = [_HAVE_LOST.format(**expected, n_defaults=expected["at"]["n_defaults"])] if expected else []
+    return [_NO_PARAMETER, level, *few, _CAN_LOSE, *lost, _ALIKE, _INTERVALS, _REASONS]
 
 
 def _few_defaults(n_defaults: int) -> str:

@@ -110,4 +110,6 @@ class ThetaPrimeCard(_Card):
     seed: int
     verdict: Verdict
     reasons: list[str] = Field(description="what the verdict rests on")
-    results: dict[str, Any] = Field(description="its report: level, ladder, evidence, losses on rows left out")
+    results: dict[str, Any] = Field(
+        description="its report: level, ladder, evidence, losses on rows left out, gain to be expected"
+    )

@@ -28,7 +28,10 @@ class ThetaPrime(Noun):
     base_rate: BaseRate | None = Field(description="the market's declared base rate when it was adapted")
     n_samples: int
     n_defaults: int
-    report: dict[str, Any] = Field(description="what is known about it; losses in nats an account, rates as shares")
+    report: dict[str, Any] = Field(
+        description="what is known about it; losses in nats an account, rates as shares. `expected`: what adapting at "
+        "about as many defaults was worth to mature markets left out when its theta was trained; null: not measured"
+    )
     sha256: str = Field(description="hash of its weights")
     software: dict[str, str] | None = Field(
         description="versions of the software that made it; null: of a version from before they were recorded"

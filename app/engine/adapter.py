@@ -12,6 +12,7 @@ from app.engine.contract import Adaptation, Artifact, BaseRateBelief, RowInfluen
 from app.engine.reports import report_of
 from meta.adaptation import DeclaredRate, MarketRows, adapt_markets, posterior_of
 from meta.checkpoint import sha256, unpack_arrays
+from meta.expectation import nearest
 from meta.guard import Case, GuardRule, judge
 from meta.influence import leave_one_out
 from meta.thetas import Theta, pack_theta_prime
@@ -66,7 +67,8 @@ def adapt(
     )
     posterior = posterior_of(loaded, posted.rows, adapted)
     weights = pack_theta_prime(adapted.theta_prime, posterior, theta.sha256)
-    report = report_of(posted.rows, posted.n_completed, adapted, posterior, judgement, base_rate)
+    expected = nearest(loaded.expected, posted.rows.design, int(posted.rows.y.sum()))
+    report = report_of(posted.rows, posted.n_completed, adapted, posterior, judgement, base_rate, expected)
     return Adaptation(Artifact(weights, sha256(weights)), judgement.verdict, judgement.reasons, report)
 
 

@@ -8,8 +8,10 @@ from scipy.stats import beta
 
 from app.engine.contract import BaseRateBelief
 from meta.adaptation import AdaptedMarket, MarketRows
+from meta.expectation import ExpectedGain
 from meta.guard import Judgement
 from meta.posterior import REACH, Posterior
+from meta.strength import HARM
 
 EVIDENCE_LEVELS = ((100, "substantial"), (25, "moderate"), (5, "thin"), (0, "level only"))
 
@@ -21,8 +23,12 @@ def report_of(
     posterior: Posterior,
     judgement: Judgement,
     base_rate: BaseRateBelief | None,
+    expected: ExpectedGain | None,
 ) -> dict[str, Any]:
-    """Counts, base rate, what moved and how surely, the ladder of cross-fitted losses, and the guard's findings."""
+    """Counts, base rate, what moved and how surely, the ladder of cross-fitted losses, and the guard's findings.
+
+    expected: what such an adaptation was worth to source markets that theta had not seen.
+    """
     n_defaults = int(rows.y.sum())
     return {
         "n_support": len(rows.y) - n_completed,
@@ -43,8 +49,22 @@ def report_of(
             "interval": 0.9,
         },
         "ranking_share_kept": adapted.share,
+        "expected": _expected(expected) if expected else None,
         "cross_fitted": judgement.cross_fitted.report() if judgement.cross_fitted else None,
         "findings": [asdict(finding) for finding in judgement.findings],
+    }
+
+
+def _expected(row: ExpectedGain) -> dict[str, Any]:
+    """Gain on theta at about as many defaults, and the share of markets that lost more than ``harm``."""
+    return {
+        "mean_gain": row.mean_gain,
+        "standard_error": row.standard_error,
+        "harmed_share": row.harmed_share,
+        "harm": HARM,
+        "n_markets": row.n_markets,
+        "unit": "log loss an account, in nats",
+        "at": {"design": row.design, "size": row.size, "n_defaults": row.n_defaults},
     }
 
 

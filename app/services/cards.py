@@ -114,4 +114,5 @@ def _limits(version: ThetaPrimeDetail) -> list[str]:
         n_samples=version.n_samples,
         n_defaults=version.n_defaults,
         base_rate=version.base_rate,
+        expected=version.report.get("expected"),
     )

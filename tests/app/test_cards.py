@@ -161,6 +161,7 @@ def test_limits_follow_from_design_rate_and_number_of_defaults() -> None:
 
     def limits(**changes: Any) -> str:
         usual: dict[str, Any] = {"design": "random", "n_samples": 40, "n_defaults": 12, "base_rate": rate}
+        usual["expected"] = None
         return " ".join(card_texts.limits_of_theta_prime(**usual | changes))
 
     assert "made from 12 defaulted accounts. Below 50 an AUC" in limits()
@@ -168,6 +169,10 @@ def test_limits_follow_from_design_rate_and_number_of_defaults() -> None:
     assert "as good as that and 40 accounts: 10.00% (5.00% to 20.00%), bureau, 2025-01-01" in limits()
     assert "declared base rate alone" in limits(design="case_control")
     assert "No base rate was declared" in limits(base_rate=None)
+    assert "mature markets that were left out" not in limits()
+    measured = {"harmed_share": 0.125, "n_markets": 40, "harm": 0.002, "at": {"n_defaults": 9.6}}
+    said = "With about 10 defaults, 12% of 40 mature markets that were left out lost more than 0.002 log loss"
+    assert said in limits(expected=measured)
 
 
 @pytest.mark.parametrize(

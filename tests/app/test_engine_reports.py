@@ -10,6 +10,7 @@ from app.engine.contract import BaseRateBelief
 from app.engine.reports import _observed, report_of
 from meta.adaptation import AdaptedMarket, DeclaredRate, MarketRows, adapt_markets
 from meta.effects import EffectsPrior
+from meta.expectation import ExpectedGain
 from meta.guard import Finding, Judgement
 from meta.level import LevelPrior
 from meta.posterior import REACH, Posterior
@@ -56,14 +57,19 @@ def test_all_of_them_default() -> None:
     assert 0.5 < found["low"] < 1.0
 
 
-def report(market: MarketRows, n_completed: int = 0, belief: BaseRateBelief | None = None) -> dict:
+def report(
+    market: MarketRows,
+    n_completed: int = 0,
+    belief: BaseRateBelief | None = None,
+    expected: ExpectedGain | None = None,
+) -> dict:
     adapted = AdaptedMarket({}, 0.75, -0.2, LevelPrior(), np.zeros(0))
     findings = [
         Finding("profile", "hold", "column 'income': odd", "income"),
         Finding("gain", "note", "fine", None, 0.4),
     ]
     posterior = Posterior.before_rows(ALONE, 0.5)
-    return report_of(market, n_completed, adapted, posterior, Judgement("hold", findings, None), belief)
+    return report_of(market, n_completed, adapted, posterior, Judgement("hold", findings, None), belief, expected)
 
 
 def test_counts_level_and_findings() -> None:
@@ -82,6 +88,20 @@ def test_counts_level_and_findings() -> None:
         "p_value": None,
     }
     assert json.loads(json.dumps(found)) == found
+
+
+def test_what_to_expect_is_told_where_it_was_measured() -> None:
+    assert report(rows(10, 50))["expected"] is None
+    measured = ExpectedGain("random", 50, 9.6, 40, 0.0021, 0.0004, 0.05)
+    assert report(rows(10, 50), expected=measured)["expected"] == {
+        "mean_gain": 0.0021,
+        "standard_error": 0.0004,
+        "harmed_share": 0.05,
+        "harm": 0.002,
+        "n_markets": 40,
+        "unit": "log loss an account, in nats",
+        "at": {"design": "random", "size": 50, "n_defaults": 9.6},
+    }
 
 
 @pytest.mark.parametrize(
@@ -113,6 +133,6 @@ def test_no_rows_leave_the_level_as_vague_as_its_prior() -> None:
     theta = toy_theta()
     empty = MarketRows(np.zeros((0, theta.encoder.n_features), np.float32), np.zeros(0), "random")
     (adapted,) = adapt_markets(theta, [empty])
-    found = report_of(empty, 0, adapted, theta.posterior_at_rest(), Judgement("hold", [], None), None)
+    found = report_of(empty, 0, adapted, theta.posterior_at_rest(), Judgement("hold", [], None), None, None)
     assert found["level"]["sd"] == pytest.approx(0.3)
     assert (found["n_support"], found["evidence"]) == (0, "level only")

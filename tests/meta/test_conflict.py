@@ -14,6 +14,7 @@ from meta.conflict import (
     _evidence_for,
     _mirrored_logits,
     _p_value,
+    _spread,
     _squared_moves,
     find_conflicts,
 )
@@ -55,6 +56,18 @@ def test_honest_markets_are_accused_as_often_as_chance_has_it(slope_sd: float, m
         assert len(p_values) == 200
         assert sum(p < 0.05 for p in p_values) <= 21, check
         assert 77 <= sum(p < 0.5 for p in p_values) <= 123, check
+
+
+def test_honest_draws_are_off_by_markets_effects_and_by_thetas_own_error(theta: Theta) -> None:
+    rows = honest_support(theta, 60, np.random.default_rng(0)).rows
+    network = toy_logits(theta, rows.x)
+    exact, rough = (replace(theta, effects=replace(theta.effects, theta_sd=sd)) for sd in (0.0, 0.4))
+    alone, both = (_spread(t, network, rows.x) for t in (exact, rough))
+    np.testing.assert_allclose(alone, theta.effects.directions(network, rows.x) * theta.effects.sds)
+    variance = [float((white**2).sum(axis=1).mean()) for white in (alone, both)]
+    assert variance[1] == pytest.approx(variance[0] + 0.4**2)
+    none = replace(exact.effects, slope_sd=np.zeros_like(exact.effects.slope_sd), scale_sd=0.0, theta_sd=0.4)
+    assert not _spread(replace(theta, effects=none), network, rows.x).any()  # nothing to widen
 
 
 def test_shuffled_labels_are_seen(theta: Theta) -> None:

@@ -36,6 +36,42 @@ def test_goods_alone_move_the_level_down_and_no_further_than_the_prior_lets() ->
     assert -0.9 < level < -0.1
 
 
+def test_a_cautious_level_weighs_having_none_with_having_one() -> None:
+    # rows all alike at logit 0: the marginal likelihood under Normal(mean, sd) can be integrated
+    y, prior = np.r_[np.ones(14), np.zeros(6)], LevelPrior(mean=0.1, sd=0.6, still=0.5)
+    grid = np.linspace(-6, 6, 20001)
+    log_likelihood = 14 * grid - 20 * np.logaddexp(0, grid)
+    density = np.exp(-0.5 * ((grid - 0.1) / 0.6) ** 2) / (0.6 * np.sqrt(2 * np.pi))
+    moving = float((np.exp(log_likelihood) * density).sum() * (grid[1] - grid[0]))
+    still = np.exp(14 * 0.1 - 20 * np.logaddexp(0, 0.1))
+    mode = fit_level(np.zeros(20), y, 0.1, 0.6)
+    exact = moving / (moving + still)
+    assert prior.moving_given(np.zeros(20), y, mode) == pytest.approx(exact, abs=0.01)  # Laplace
+    assert prior.level_given(np.zeros(20), y) == pytest.approx(0.1 + exact * (mode - 0.1), abs=0.01)
+
+
+def test_caution_asks_for_evidence_and_no_more() -> None:
+    free, cautious = LevelPrior(sd=0.4), LevelPrior(sd=0.4, still=0.75)
+
+    def kept(n_defaults: int, n_rows: int) -> float:
+        y = np.r_[np.ones(n_defaults), np.zeros(n_rows - n_defaults)]
+        logits = np.full(n_rows, -2.0)
+        return cautious.level_given(logits, y) / free.level_given(logits, y)
+
+    assert kept(5, 20) < 0.5  # twice what was expected of 20 rows is luck
+    assert kept(250, 1000) > 0.99  # of a thousand it is not
+    assert free.level_given(np.zeros(3), np.ones(3)) == fit_level(np.zeros(3), np.ones(3), 0.0, 0.4)
+    assert cautious.level_given(np.zeros(0), np.zeros(0)) == 0.0
+    assert LevelPrior(mean=0.2, still=1.0).level_given(np.zeros(9), np.ones(9)) == 0.2
+    assert cautious.given_base_rate(0.2).still == 0.0  # a declared rate needs none
+
+
+def test_evidence_beyond_the_range_of_numbers() -> None:
+    y = np.ones(5000)
+    assert LevelPrior(sd=2.0, still=0.9).moving_given(np.full(5000, -4.0), y, 5.0) == 1.0
+    assert LevelPrior(sd=0.05, still=0.9).moving_given(np.full(5000, 4.0), y, -5.0) == pytest.approx(0.0)
+
+
 def test_levels_spread_is_recovered() -> None:
     rng = np.random.default_rng(1)
     markets = []

@@ -55,6 +55,32 @@ def test_the_covariance_is_the_inverse_of_prior_precision_plus_information(rows,
     np.testing.assert_allclose(sd**2, np.einsum("nj,jk,nk->n", along, expected, along), rtol=1e-5)
 
 
+def test_what_caution_held_back_joins_the_level_alone(rows, network) -> None:
+    posterior = Posterior.after_rows(PRIOR, LEVEL_SD, network, rows, network)
+    wider = posterior.beside(-0.3)
+    expected = covariance(posterior)
+    expected[0, 0] += 0.3**2
+    np.testing.assert_allclose(covariance(wider), expected, rtol=1e-5, atol=1e-8)
+    assert wider.root.shape == posterior.root.shape
+    assert wider.level_sd == pytest.approx(np.hypot(posterior.level_sd, 0.3), rel=1e-6)
+
+
+def test_an_effect_without_spread_stays_so_beside_caution() -> None:
+    still = replace(PRIOR, slope_sd=np.array([0.3, 0.0]), scale_sd=0.0)
+    found = covariance(Posterior.before_rows(still, LEVEL_SD).beside(0.3))
+    np.testing.assert_allclose(found, np.diag([LEVEL_SD**2 + 0.09, 0.0, 0.09, 0.0]), atol=1e-7)
+
+
+def test_a_cautious_market_is_served_less_moved_and_less_sure() -> None:
+    theta = toy_theta()
+    cautious = replace(theta, level_prior=replace(theta.level_prior, still=0.75))
+    market = honest_support(theta, 30, np.random.default_rng(3), level=0.6).rows
+    (free,), (held,) = (adapt_markets(t, [market], inner_steps=0) for t in (theta, cautious))
+    assert 0 < held.level < free.level
+    before, after = posterior_of(theta, market, free).level_sd, posterior_of(cautious, market, held).level_sd
+    assert after == pytest.approx(np.hypot(before, free.level - held.level), rel=0.1)
+
+
 def test_an_interval_is_centred_where_the_mean_pd_would_be_the_served_one() -> None:
     # level sd 0.8 alone: PDs of logits Normal(center, 0.8) must average to the served PD
     alone = EffectsPrior(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), 0.0, 0.0, theta_sd=0.6)

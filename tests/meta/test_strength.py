@@ -27,7 +27,7 @@ def test_what_a_support_left_behind_is_kept_whole_and_its_share_shrunken() -> No
 
 def test_strength_keeps_what_helped_other_markets_and_nothing_else() -> None:
     rng = np.random.default_rng(0)
-    helps = [np.array([1.0, 0.9, 0.8, 0.9, 1.0]) + rng.normal(0, 0.01) for _ in range(10)]
+    helps = [np.array([1.0, 0.9, 0.8, 0.9, 1.0]) + rng.normal(0, 0.01) for _ in range(20)]
     harms = [np.linspace(1.0, 2.0, len(SHARES)) for _ in range(10)]
     noise = [np.r_[1.0, 1.0 + rng.normal(0, 0.1, 4)] for _ in range(10)]
     strength = learn_strength({5: harms, 12: helps, 50: noise})
@@ -46,6 +46,15 @@ def test_the_best_mean_is_passed_over_where_it_harms_more_than_one_market_in_twe
     # share 1 gains most on average but harms 2 markets of 20; share 0.75 harms 1, which is one in twenty: allowed
     markets = gains_at((18, [0.01, 0.02, 0.03, 0.1]), (1, [0.0, 0.0, 0.0, -0.01]), (1, [0.0, 0.0, -0.01, -0.01]))
     assert learn_strength({12: markets}).share == (0.75,)
+
+
+def test_few_markets_are_judged_with_those_of_fewer_defaults() -> None:
+    # ten markets all gain by the whole move; of thirty with fewer defaults, half were harmed by more than half of it
+    few = gains_at((10, [0.01, 0.02, 0.03, 0.04]))
+    others = gains_at((15, [0.0, 0.001, -0.01, -0.02]), (15, [0.01, 0.02, 0.03, 0.04]))
+    assert learn_strength({12: others, 50: few}).share == (0.5, 0.5)
+    assert learn_strength({12: others, 50: 2 * few}).share == (0.5, 1.0)  # twenty speak for themselves
+    assert learn_strength({50: few}).share == (1.0,)
 
 
 def test_a_loss_of_less_than_two_thousandths_is_no_harm() -> None:

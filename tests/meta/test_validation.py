@@ -1,6 +1,6 @@
 """What held-out markets teach: losses gathered by defaults, expected gains by hand, lessons from simulated folds."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -14,31 +14,32 @@ from meta.validation import (
     FoldMarkets,
     Trial,
     _effects_report,
-    _expected_gain,
     _losses_by_defaults,
     _market_row,
+    expected_gains,
     learn_from_folds,
 )
 from tests.meta.toy import PRIOR, honest_support, sigmoid, slot_of, toy_logits, toy_theta
 
 
-def trial(market: str, n_defaults: int, losses: list[float], support=SUPPORTS[2], at_rest: float = 1.0) -> Trial:
+def trial(market: str, n_defaults: int, losses: list[float], support=SUPPORTS[3], at_rest: float = 1.0) -> Trial:
     return Trial(market, support, 100, n_defaults, at_rest, np.array(losses))
 
 
-def test_losses_are_gathered_at_the_nearest_number_of_defaults_a_market_once() -> None:
+def test_losses_are_gathered_at_the_nearest_mean_number_of_defaults_a_market_once() -> None:
     one, two, three = ([a, b, b, b, b] for a, b in ((1.0, 0.8), (3.0, 0.6), (5.0, 0.5)))
     trials = [
-        trial("A", 5, one),
-        trial("A", 7, two),  # 7 is nearer to 5 than to 12 by ratio: 7 / 5 < 12 / 7
+        trial("A", 3, one, SUPPORTS[1]),  # too few of its own: nothing moves, though its support has 5 on average
+        trial("A", 7, two, SUPPORTS[1]),
+        trial("A", 6, three, SUPPORTS[2]),  # another support, just as near to 5
         trial("B", 8, three),  # 8 is nearer to 12: 12 / 8 < 8 / 5
-        trial("A", 4, three),  # too few: nothing moves
+        trial("B", 4, three, SUPPORTS[1]),  # 4 on average: no support to learn a strength from
         trial("A", 1000, one),
     ]
     found = _losses_by_defaults(trials)
     assert set(found) == {5, 12, 50}
     (at_five,) = found[5]
-    np.testing.assert_allclose(at_five, [2.0, 0.7, 0.7, 0.7, 0.7])
+    np.testing.assert_allclose(at_five, [3.0, *[(1.0 + 0.6 + 0.5) / 3] * 4])
     np.testing.assert_allclose(found[12][0], three)
 
 
@@ -52,19 +53,20 @@ def test_expected_gains_by_hand() -> None:
         trial("B", 10, harmful),  # -0.2
         trial("B", 10, losses, at_rest=0.9),  # 0.1, so B -0.05 on average
     ]
-    (row,) = _expected_gain(trials, strength)
-    assert (row["design"], row["size"], row["n_markets"]) == ("random", 100, 2)
-    assert row["mean_gain"] == pytest.approx((0.1 - 0.05) / 2)
-    assert row["standard_error"] == pytest.approx(0.15 / 2)  # 0.15 / sqrt(2) apart, over sqrt(2) markets
-    assert row["harmed_share"] == 0.5
-    assert _expected_gain(trials[:2], strength) == []  # one market has no error
+    (row,) = expected_gains(trials, strength)
+    assert (row.design, row.size, row.n_markets) == ("random", 100, 2)
+    assert row.n_defaults == pytest.approx((10 + 4 + 10 + 10) / 4)
+    assert row.mean_gain == pytest.approx((0.1 - 0.05) / 2)
+    assert row.standard_error == pytest.approx(0.15 / 2)  # 0.15 / sqrt(2) apart, over sqrt(2) markets
+    assert row.harmed_share == 0.5
+    assert expected_gains(trials[:2], strength) == ()  # one market has no error
 
 
 def test_harm_counts_from_two_thousandths_on() -> None:
     small, large = ([1.0 + harm] * len(SHARES) for harm in (0.0015, 0.0025))
     trials = [trial("A", 10, small), trial("B", 10, large), trial("C", 10, large), trial("D", 10, small)]
-    (row,) = _expected_gain(trials, Strength((), ()))
-    assert row["harmed_share"] == 0.5
+    (row,) = expected_gains(trials, Strength((), ()))
+    assert row.harmed_share == 0.5
 
 
 def test_spreads_are_reported_by_column_the_largest_of_its_slots() -> None:
@@ -112,12 +114,13 @@ def test_markets_that_differ_are_worth_adapting_to() -> None:
     assert 0.05 < lessons.level_prior.sd < 0.5
     assert sorted(row["market"] for row in lessons.report["leave_markets_out"]) == sorted(f"M{i}" for i in range(16))
     large = [row for row in lessons.report["expected_gain"] if (row["design"], row["size"]) == ("random", 200)]
+    assert [asdict(row) for row in lessons.expected] == lessons.report["expected_gain"]
     assert large[0]["mean_gain"] > 2 * large[0]["standard_error"]
     assert theta.level_prior is PRIOR  # the folds' own thetas are left alone
 
 
 def test_lessons_are_seeded(monkeypatch) -> None:
-    monkeypatch.setattr("meta.validation.TRIALS_A_SUPPORT", 16)
+    monkeypatch.setattr("meta.validation.N_DRAWS", 2)
     _, folds = simulated_folds(0.3, seed=1)
     first, second = (learn_from_folds(folds, 0.0, 1.0, seed=4) for _ in range(2))
     assert first.report == second.report
