@@ -64,9 +64,9 @@ REGISTRY: dict[str, Build] = {
 
 READS = Usual(inner_steps=1, outer_steps=200, outer_lr=3e-3)  # no inner loop; what it adds starts from nothing
 USUAL: dict[str, Usual] = {
-    "maml_plus_plus": Usual(inner_lr=0.5, inner_steps=5, outer_lr=3e-3),
+    "maml_plus_plus": Usual(inner_lr=0.5, inner_steps=5),
     "cavia": Usual(inner_lr=6.0, outer_lr=5e-3),
-    "leo": Usual(inner_lr=10.0, outer_lr=3e-3),
+    "leo": Usual(inner_lr=1.5),
     "map_bayes": Usual(inner_steps=6),  # of Newton
     "prototypical": READS,
     "matching": READS,
