@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+from app.domain.recipes import LEARNERS
 from benchmarks.engine.agreement import Agreement, largest_difference
 from benchmarks.engine.environment import make_environment
 from benchmarks.engine.process import REPOSITORY, RowFailed, Worker
 from benchmarks.engine.race import Patience, Timings, race
 from benchmarks.engine.report import Results, write_report
-from benchmarks.engine.rows import BY_NAME, LEARNER_ROWS, OURS_EAGER, REFERENCE, ROWS, Row
+from benchmarks.engine.rows import BY_NAME, OURS_EAGER, REFERENCE, ROWS, Row, learner_row
 from benchmarks.engine.task import Array
 
 
@@ -32,7 +33,8 @@ def main() -> int:
     args = arguments()
     python = make_environment(args.peers)
     log = sys.stderr.fileno() if args.verbose else subprocess.DEVNULL
-    table, name = (LEARNER_ROWS, "engine_learners") if args.learners else (ROWS, "engine")
+    every_learner = (REFERENCE, OURS_EAGER, *map(learner_row, LEARNERS))
+    table, name = (every_learner, "engine_learners") if args.learners else (ROWS, "engine")
     wanted = {row.name for row in table} if args.rows is None else {*args.rows, REFERENCE.name, OURS_EAGER.name}
     rows = [row for row in table if row.name in wanted]
     expected = {dtype: _our_gradient(python, dtype) for dtype in ("float32", "float64")}

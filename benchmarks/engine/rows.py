@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from app.domain.recipes import LEARNERS
 from benchmarks.engine.contestant import Contestant
 from benchmarks.engine.task import Task
 
@@ -56,12 +55,14 @@ ROWS: tuple[Row, ...] = (
     *_ours("Meta-SGD", "meta_sgd", is_same_method=False),
     *_ours("Reptile", "reptile", is_same_method=False),
 )
-LEARNER_ROWS: tuple[Row, ...] = (
-    REFERENCE,
-    OURS_EAGER,
-    *(
-        Row(f"learner: {name}", "ours", "build_learner_row", {"name": name}, is_ours=True, is_same_method=False)
-        for name in LEARNERS
-    ),
-)
-BY_NAME = {row.name: row for row in (*ROWS, *LEARNER_ROWS)}
+BY_NAME = {row.name: row for row in ROWS}
+LEARNER = "learner: "
+
+
+def learner_row(name: str) -> Row:
+    """The row of a learner of the registry, which the peers' environment cannot read."""
+    return Row(f"{LEARNER}{name}", "ours", "build_learner_row", {"name": name}, is_ours=True, is_same_method=False)
+
+
+def find_row(name: str) -> Row:
+    return learner_row(name.removeprefix(LEARNER)) if name.startswith(LEARNER) else BY_NAME[name]

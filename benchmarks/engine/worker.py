@@ -16,7 +16,7 @@ from importlib.metadata import version
 from typing import Any
 
 from benchmarks.engine.contestant import Contestant
-from benchmarks.engine.rows import BY_NAME, Row
+from benchmarks.engine.rows import Row, find_row
 from benchmarks.engine.task import draw_task
 
 ONE_THREAD = {
@@ -46,7 +46,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints goes to stderr
     try:
         keep_to_one_core()
-        row = BY_NAME[sys.argv[1]]
+        row = find_row(sys.argv[1])
         contestant = row.build(draw_task(sys.argv[2]))
         for line in sys.stdin:
             print(json.dumps(answer(json.loads(line), row, contestant)), file=answers, flush=True)

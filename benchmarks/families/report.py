@@ -24,8 +24,8 @@ both are of a theta without episodes. Numbers are means over draws within a mark
 95 %, by paired bootstrap over markets. A learner's strength (the share of its move that is kept at a number of
 defaults) is learned on source markets as in the service: a learner that moves rankings the wrong way is held back, and
 then equals its theta with the level moved. Recipes' defaults were chosen with an eye on these files (few_shot.md says
-on which); learners' usual settings on a synthetic world and on source markets of SBA states, but that the outer steps of
-LEO and MAML++ were cut to a third after they had left their thetas worse at rest on Lending Club.
+on which); learners' usual settings on a synthetic world and on source markets of SBA states, but that the outer steps
+of LEO and MAML++ were cut to a third after they had left their thetas worse at rest on Lending Club.
 
 - **against {level}**: log loss minus that of `{level}`, below zero is better, over random n = 20 to 200 and over 12 to
   50 defaults by label; smaller supports leave the ranking alone in nearly every draw.
