@@ -1,7 +1,7 @@
 """The serving path of learners whose theta_prime is more than weights of the network: torch, one row at a time.
 
 Matrix libraries choose their summation order by the shape of a product and by a row's place in it. Here every row is
-predicted by itself, so that its bits are the same alone and in any batch; that costs a few tenths of a millisecond a
+predicted by itself and by one thread, so that its bits are the same alone and in any batch; that costs a few tenths of a millisecond a
 row, where ``meta.inference`` scores hundreds.
 """
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from meta.inference import FloatArray
 from meta.learners.protocol import Learner
+from meta.threads import one_thread
 from meta.types import Params
 
 
@@ -23,6 +24,7 @@ class RowByRow:
     learner: Learner
     theta_prime: Params
 
+    @one_thread()
     @torch.inference_mode()
     def logits(self, x: NDArray[np.float32]) -> FloatArray:
         """Score encoded rows (n_rows, n_features) to the learner's logits of default (n_rows,)."""

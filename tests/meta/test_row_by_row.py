@@ -55,6 +55,19 @@ def test_a_row_has_the_same_bits_alone_in_a_batch_and_shuffled(theta: Theta, pos
     np.testing.assert_array_equal(model.logits(x[order]), together[order])
 
 
+def test_a_row_has_the_same_bits_whatever_the_number_of_threads(theta: Theta) -> None:
+    rows = honest_support(theta, 400, np.random.default_rng(0)).rows
+    model, usual, found = model_after(theta, rows), torch.get_num_threads(), []
+    try:
+        for n_threads in (1, 2, 4):
+            torch.set_num_threads(n_threads)
+            found.append(model.logits(rows.x[:50]))
+    finally:
+        torch.set_num_threads(usual)
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
+
+
 @pytest.mark.parametrize("n_rows", [12, 25, 40])
 def test_what_any_number_of_rows_left_behind_is_served(theta: Theta, posted: Posted, n_rows: int) -> None:
     rows = replace(posted.rows, x=posted.rows.x[:n_rows], y=posted.rows.y[:n_rows])
