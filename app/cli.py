@@ -138,11 +138,9 @@ def train(
     from app.screen import Screen
 
     choice = tables.SourceChoice(market_column, target_column, _names(exclude), window_days, outcome)
-    recipe = ThetaRecipe(seed=seed)
-    if learner is not None:
-        if learner not in LEARNERS:
-            raise typer.BadParameter(f"{learner!r} is none of {', '.join(LEARNERS)}", param_hint="--learner")
-        recipe = ThetaRecipe.model_validate({"seed": seed, "learner": learner})
+    if learner is not None and learner not in LEARNERS:
+        raise typer.BadParameter(f"{learner!r} is none of {', '.join(LEARNERS)}", param_hint="--learner")
+    recipe = ThetaRecipe.model_validate({"seed": seed} | ({} if learner is None else {"learner": learner}))
     with ThetaprimeClient(url) as client:
         tables.train(client, Screen(), product, file, choice, recipe, activate=activate)
 

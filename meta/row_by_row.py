@@ -1,8 +1,8 @@
 """The serving path of learners whose theta_prime is more than weights of the network: torch, one row at a time.
 
-Matrix libraries choose their summation order by the shape of a product and by a row's place in it. Here every row is
-predicted by itself and by one thread, so that its bits are the same alone and in any batch; that costs a few tenths of a millisecond a
-row, where ``meta.inference`` scores hundreds.
+Matrix libraries choose their summation order by the shape of a product, by a row's place in it and by the number of
+threads. Here every row is predicted by itself and by one thread, so that its bits are the same alone and in any batch;
+that costs a few tenths of a millisecond a row, where ``meta.inference`` scores dozens in that time.
 """
 
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ from benchmarks.engine.agreement import Agreement, largest_difference
 from benchmarks.engine.environment import make_environment
 from benchmarks.engine.process import REPOSITORY, RowFailed, Worker
 from benchmarks.engine.race import Patience, Timings, race
-from benchmarks.engine.report import Results, write_report
+from benchmarks.engine.report import LEARNERS_TITLE, TITLE, Results, write_report
 from benchmarks.engine.rows import BY_NAME, OURS_EAGER, REFERENCE, ROWS, Row, learner_row
 from benchmarks.engine.task import Array
 
@@ -34,7 +34,9 @@ def main() -> int:
     python = make_environment(args.peers)
     log = sys.stderr.fileno() if args.verbose else subprocess.DEVNULL
     every_learner = (REFERENCE, OURS_EAGER, *map(learner_row, LEARNERS))
-    table, name = (every_learner, "engine_learners") if args.learners else (ROWS, "engine")
+    table, title, name = (
+        (every_learner, LEARNERS_TITLE, "engine_learners") if args.learners else (ROWS, TITLE, "engine")
+    )
     wanted = {row.name for row in table} if args.rows is None else {*args.rows, REFERENCE.name, OURS_EAGER.name}
     rows = [row for row in table if row.name in wanted]
     expected = {dtype: _our_gradient(python, dtype) for dtype in ("float32", "float64")}
@@ -52,7 +54,7 @@ def main() -> int:
             return 2
         patience = Patience(max_rounds=args.max_rounds, precision=args.precision)
         timings = race(workers, REFERENCE.name, patience, _announce)
-    print(write_report(rows, timings, results, args.output / f"{name}.md"))
+    print(write_report(title, rows, timings, results, args.output / f"{name}.md"))
     return 0 if all(agreement.is_close for agreement in results.agreements.values()) else 1
 
 

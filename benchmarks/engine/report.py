@@ -14,13 +14,14 @@ from benchmarks.engine.task import INNER_LR, INNER_STEPS, N_QUERY, N_SUPPORT, N_
 
 TARGETS = {OURS_EAGER.name: 8.0, OURS_COMPILED.name: 13.0}
 
-LEARNERS_HEADING = """# Meta-training speed of every learner
+TITLE = "# Engine speed\n"
+LEARNERS_TITLE = """\
+# Meta-training speed of every learner
 
 `python -m benchmarks.engine --learners`: a row a learner, its gradient alone, eagerly, on the meta-batch of
 [the engine's table](engine.md) and an ensemble of one member (the same perceptron with a linear part and scalings).
 Inner steps are as there where a learner takes any. The machine may be another than that table's: compare within one.
-
-{shared}"""
+"""
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,13 @@ class Results:
     failures: dict[str, str]
 
 
-def write_report(rows: Sequence[Row], timings: Timings, results: Results, file: Path) -> str:
-    """Write ``file`` and its plot, an .svg beside it; returns the Markdown."""
+def write_report(title: str, rows: Sequence[Row], timings: Timings, results: Results, file: Path) -> str:
+    """Write ``file`` under ``title``, and its plot, an .svg beside it; returns the Markdown."""
     file.parent.mkdir(parents=True, exist_ok=True)
     drawing = file.with_suffix(".svg")
     plot(rows, timings, drawing)
-    of_learners = any(row.builder == "build_learner_row" for row in rows)
-    heading, targets = _heading(timings), "" if of_learners else _targets(timings)
-    if of_learners:
-        heading = LEARNERS_HEADING.format(shared=heading.partition("\n\n")[2])
-    text = "\n".join([heading, _table(rows, timings, results), targets, _notes(results, drawing.name)])
+    parts = [title, _method(timings), _table(rows, timings, results), _targets(timings), _notes(results, drawing.name)]
+    text = "\n".join(parts)
     file.write_text(text)
     return text
 
@@ -59,10 +57,9 @@ def plot(rows: Sequence[Row], timings: Timings, file: Path) -> None:
     figure.savefig(file)
 
 
-def _heading(timings: Timings) -> str:
+def _method(timings: Timings) -> str:
     network = "-".join(map(str, SIZES))
-    return f"""# Engine speed
-
+    return f"""\
 Written by `python -m benchmarks.engine`; do not edit. Each row computes the meta-gradient of the same meta-batch:
 {N_TASKS} tasks, {INNER_STEPS} inner steps of {INNER_LR}, {N_SUPPORT} support and {N_QUERY} query rows, a {network}
 network with ReLU, binary cross-entropy; one thread of one {platform.machine()} core. Rows took turns for

@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 from benchmarks.families.report import write_report
-from benchmarks.families.run import Job, gather, run
+from benchmarks.families.run import gather, run_job
 from benchmarks.few_shot.data import DATASETS, REPOSITORY, DataNotFound, find_folder
 from benchmarks.few_shot.design import Design, TooFewMarkets
+from benchmarks.few_shot.run import Job, run_each
 from meta.learners import REGISTRY
 
 
@@ -33,7 +34,7 @@ def main() -> int:
     data, learners = find_folder(args.data), tuple(args.learners)
     jobs = [Job(world, split, learners, design, data, folder) for world in args.worlds for split in args.splits]
     try:
-        run(jobs, args.processes)
+        run_each(run_job, jobs, args.processes)
     except (DataNotFound, TooFewMarkets) as fault:
         print(fault, file=sys.stderr)
         return 2

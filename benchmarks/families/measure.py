@@ -19,7 +19,7 @@ from app.engine.training import settings_of
 from benchmarks.few_shot.data import Rows, schema_of
 from benchmarks.few_shot.design import RANDOM, Design, Draw, Setting, make_draws
 from benchmarks.few_shot.metrics import measure_all
-from benchmarks.few_shot.thetaprime import columns_of
+from benchmarks.few_shot.thetaprime import as_source_data, columns_of
 from meta.adaptation import AdaptedMarket, DeclaredRate, MarketRows, adapt_markets, market_logits, posterior_of
 from meta.learners.protocol import SEEN
 from meta.meta_training import MetaTraining
@@ -49,8 +49,7 @@ class World:
     @classmethod
     def of(cls, source: Rows, seed: int) -> "World":
         schema = schema_of(source.features)
-        frame = source.features.assign(row_id=np.arange(len(source)), market=source.market, defaulted=source.y == 1.0)
-        return cls(SourceTable.from_frame(schema_columns(schema), frame), schema.sha256(), seed, {})
+        return cls(SourceTable.from_frame(schema_columns(schema), as_source_data(source)), schema.sha256(), seed, {})
 
     def learn(self, recipe: ThetaRecipe) -> tuple[Theta, dict[str, Any], float]:
         """Train; returns theta, its report and the processor seconds that it took on top of what was shared."""

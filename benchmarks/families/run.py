@@ -1,13 +1,9 @@
-"""Jobs of the comparison, a world and split each; what is done is kept in files, so that a run can be resumed."""
+"""Jobs of the comparison: a world and split each, with learners for methods; a learner's cells and costs are files."""
 
 import json
-import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
-from multiprocessing import get_context
-from pathlib import Path
+from dataclasses import asdict
 
 import pandas
 import torch
@@ -16,38 +12,14 @@ from threadpoolctl import threadpool_limits
 from app.domain.recipes import ThetaRecipe
 from benchmarks.families.measure import NO_EPISODES, THETA_LEVEL, World, measure, measure_at_rest, measure_costs
 from benchmarks.few_shot.data import DATASETS, Rows, load
-from benchmarks.few_shot.design import Design, held_out_markets, source_of
-
-
-@dataclass(frozen=True)
-class Job:
-    """One world and split; each learner's cells and costs are files, so that a run can be resumed."""
-
-    world: str
-    split: int
-    learners: tuple[str, ...]
-    design: Design
-    data: Path
-    folder: Path
-
-    def file(self, method: str) -> Path:
-        return self.folder / f"{self.world}.{self.split}.{method}.parquet"
-
-
-def run(jobs: Sequence[Job], n_processes: int) -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"  # read by the processes started below
-    if min(n_processes, len(jobs)) == 1:
-        for job in jobs:
-            run_job(job)
-        return
-    with ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool:
-        list(pool.map(run_job, jobs))
+from benchmarks.few_shot.design import held_out_markets, source_of
+from benchmarks.few_shot.run import Job
 
 
 def run_job(job: Job) -> None:
     """Learn and measure what has no result file yet."""
     torch.set_num_threads(1)
-    missing = [name for name in job.learners if not job.file(name).exists()]
+    missing = [name for name in job.methods if not job.file(name).exists()]
     if not missing and job.file(NO_EPISODES).exists():
         return
     rows = load(DATASETS[job.world], job.data)
@@ -87,7 +59,7 @@ def _keep(job: Job, method: str, cells: pandas.DataFrame, costs: dict[str, objec
 
 def gather(jobs: Sequence[Job]) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     """Every cell, and one row of costs for each learner, world and split."""
-    files = [job.file(method) for job in jobs for method in (NO_EPISODES, *job.learners)]
+    files = [job.file(method) for job in jobs for method in (NO_EPISODES, *job.methods)]
     cells = pandas.concat([pandas.read_parquet(file) for file in files], ignore_index=True)
     costs = pandas.DataFrame([json.loads(file.with_suffix(".json").read_text()) for file in files])
     return cells, costs

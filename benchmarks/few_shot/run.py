@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -59,15 +59,20 @@ def plan(worlds: Sequence[str], methods: Sequence[str], design: Design, data: Pa
 
 def run(jobs: Sequence[Job], n_processes: int) -> pandas.DataFrame:
     """Run what has not been run and gather everything: one row a method and cell, with the metrics of its query."""
+    run_each(run_job, jobs, n_processes)
+    files = [job.file(method) for job in jobs for method in job.methods]
+    return pandas.concat([pandas.read_parquet(file) for file in files if file.exists()], ignore_index=True)
+
+
+def run_each(run_one: Callable[[Job], None], jobs: Sequence[Job], n_processes: int) -> None:
+    """Run every job by a function of a module's top, in processes of one thread each."""
     os.environ["OMP_NUM_THREADS"] = "1"  # read by the processes started below
     if min(n_processes, len(jobs)) == 1:
         for job in jobs:
-            run_job(job)
+            run_one(job)
     else:
         with ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool:
-            list(pool.map(run_job, jobs))
-    files = [job.file(method) for job in jobs for method in job.methods]
-    return pandas.concat([pandas.read_parquet(file) for file in files if file.exists()], ignore_index=True)
+            list(pool.map(run_one, jobs))
 
 
 def facts_of(world: str, data: Path) -> dict[str, int]:

@@ -130,7 +130,7 @@ def theta_of(source: SourceMarkets, recipe: ThetaRecipe, rows: Rows | None = Non
     kept = source.rows if rows is None else rows
     key = f"{recipe.model_dump_json()} {len(kept)}"
     if key not in source.shared:
-        source.shared[key] = train_theta(schema_of(kept.features), _as_source_data(kept), recipe, on_progress=_Teller())
+        source.shared[key] = train_theta(schema_of(kept.features), as_source_data(kept), recipe, on_progress=_Teller())
     trained: TrainedTheta = source.shared[key]
     return trained
 
@@ -162,7 +162,8 @@ def _belief(rate: float | None) -> BaseRateBelief | None:
     return BaseRateBelief(rate, low, high)
 
 
-def _as_source_data(rows: Rows) -> pandas.DataFrame:
+def as_source_data(rows: Rows) -> pandas.DataFrame:
+    """Rows as the trainer takes them: an id, the market and the label beside the features."""
     return rows.features.assign(row_id=np.arange(len(rows)), market=rows.market, defaulted=rows.y == 1.0)
 
 

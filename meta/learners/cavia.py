@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from meta.functional import inner_loop, per_task, task_losses
-from meta.learners.protocol import OuterGradient, meta_gradient
+from meta.learners.protocol import NET, OuterGradient, meta_gradient, named, under
 from meta.nets import Network
 from meta.types import Episode, LossFn, Params, SupportSet
 
@@ -48,13 +48,13 @@ class Cavia:
         bias = weights[FIRST_BIAS]
         bound = 1.0 / math.sqrt(self.network.n_inputs + self.n_context)
         drawn = (torch.rand((self.n_context, *bias.shape), generator=generator) * 2 - 1) * bound
-        return {f"net.{name}": value for name, value in weights.items()} | {"context_w": drawn.to(bias)}
+        return named(NET, weights) | {"context_w": drawn.to(bias)}
 
     def informed_by(self, theta: Params, prior: Mapping[str, Tensor]) -> Params:
         return theta
 
     def at_rest(self, theta: Params) -> Params:
-        return {name.removeprefix("net."): value for name, value in theta.items() if name.startswith("net.")}
+        return under(NET, theta)
 
     def adapt(self, theta: Params, support: SupportSet) -> Params:
         context = self.context(theta, support, first_order=True)

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from meta.errors import InvalidRecipe
-from meta.learners.protocol import OWN, SEEN, OuterGradient, meta_gradient
+from meta.learners.protocol import OWN, SEEN, OuterGradient, meta_gradient, named, under
 from meta.nets import Network
 from meta.types import Episode, LossFn, Params, SupportSet
 
@@ -116,12 +116,12 @@ class InContext(ABC):
         return self._adapted(theta, support)
 
     def predict(self, theta_prime: Params, x: Tensor) -> Tensor:
-        own, seen = _under(OWN, theta_prime), _under(SEEN, theta_prime)
+        own, seen = under(OWN, theta_prime), under(SEEN, theta_prime)
         if not self.on_credit:
             return self.answer(own, seen, self.network.forward(theta_prime, x))
         embedded = self._embedded(theta_prime, x) - seen["center"].unsqueeze(-2)
         posted = _log_odds(self.answer(own, seen, embedded))
-        added = posted - _log_odds(self.answer(own, _under(EXPECTED, theta_prime), embedded))
+        added = posted - _log_odds(self.answer(own, under(EXPECTED, theta_prime), embedded))
         logits = self.network.readout(self.network.forward(theta_prime, x))
         return logits + theta_prime["share"] * (SCALE * own["gate"]) * added
 
@@ -147,8 +147,8 @@ class InContext(ABC):
 
     def _read_as_published(self, theta: Params, support: SupportSet) -> Params:
         embedded = self.network.forward(theta, support.x)
-        seen = self.read(_under(OWN, theta), embedded, self._labels(support.y, embedded), support.mask)
-        return _named(SEEN, seen)
+        seen = self.read(under(OWN, theta), embedded, self._labels(support.y, embedded), support.mask)
+        return named(SEEN, seen)
 
     def _labels(self, y: Tensor, like: Tensor) -> Tensor:
         return y.unsqueeze(-1) if self.n_classes == 1 else F.one_hot(y.long(), self.n_classes).to(like)
@@ -157,7 +157,7 @@ class InContext(ABC):
         logits = self.network.readout(self.network.forward(theta, support.x))
         if self.in_sequence:
             support, logits = _riskiest_last(support, logits)
-        own, y, n_goods = _under(OWN, theta), support.y, (support.mask - support.y * support.mask).sum(-1)
+        own, y, n_goods = under(OWN, theta), support.y, (support.mask - support.y * support.mask).sum(-1)
         weights, pd = as_drawn(support, logits) if self.in_sequence else balanced(support, logits)
         evidence = n_goods * support.n_defaults / support.mask.sum(-1).clamp(min=1.0)
         trust = evidence / (evidence + (SCALE * own["log_h"]).exp())
@@ -169,7 +169,7 @@ class InContext(ABC):
         both = self.read(own, embedded, torch.stack([1.0 - labels, labels], dim=-1), weights)
         halves = {name: value.chunk(2) for name, value in both.items()}
         posted = {name: first for name, (first, _) in halves.items()} | {"center": center}
-        return _named(SEEN, posted) | _named(EXPECTED, {name: second for name, (_, second) in halves.items()})
+        return named(SEEN, posted) | named(EXPECTED, {name: second for name, (_, second) in halves.items()})
 
     def _embedded(self, theta: Params, x: Tensor) -> Tensor:
         return self.network.represent(theta, x) @ theta[f"{OWN}embed"]
@@ -217,11 +217,3 @@ def _riskiest_last(support: SupportSet, logits: Tensor) -> tuple[SupportSet, Ten
 
 def _log_odds(scores: Tensor) -> Tensor:
     return scores[..., 1] - scores[..., 0]
-
-
-def _under(prefix: str, tensors: Params) -> Params:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _named(prefix: str, tensors: Params) -> Params:
-    return {prefix + name: value for name, value in tensors.items()}

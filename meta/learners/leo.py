@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from meta.functional import inner_loop, inner_step, per_task, task_losses
-from meta.learners.protocol import OuterGradient, meta_gradient
+from meta.learners.protocol import NET, OuterGradient, meta_gradient, under
 from meta.losses import row_weights
 from meta.nets import Ensemble, Mlp, Network
 from meta.types import Episode, LabelledRows, LossFn, Params, SupportSet
@@ -128,7 +128,7 @@ class Leo:
         return theta
 
     def at_rest(self, theta: Params) -> Params:
-        weights = {name.removeprefix("net."): value for name, value in theta.items() if name.startswith("net.")}
+        weights = under(NET, theta)
         if isinstance(self.network, Ensemble):
             return weights
         like = theta["decoder.w0"].new_zeros(())
@@ -222,7 +222,7 @@ class Leo:
 
     def _read(self, theta: Params, x: Tensor) -> Tensor:
         """What the decoded head reads of rows; on credit the outputs of theta's own head stand behind it."""
-        weights = {name.removeprefix("net."): value for name, value in theta.items() if name.startswith("net.")}
+        weights = under(NET, theta)
         read = self.network.represent(weights, x)
         if isinstance(self.network, Ensemble):
             read = torch.cat([read, x], dim=-1)

@@ -18,7 +18,7 @@ from torch import Tensor
 from meta.errors import InvalidRecipe
 from meta.functional import StepSizes, inner_step, per_task, task_losses
 from meta.learners.gradient_based import GradientBased
-from meta.learners.protocol import OuterGradient, meta_gradient
+from meta.learners.protocol import NET, OuterGradient, meta_gradient, named, under
 from meta.types import Episode, Params, SupportSet
 
 SCALE = 10.0  # learned step sizes are kept so small that an outer step of 0.001 changes them by about one percent
@@ -41,13 +41,13 @@ class MamlPlusPlus(GradientBased):
             raise InvalidRecipe(f"annealed must be between 0 and 1, got {self.annealed}")
 
     def start_from(self, weights: Params, generator: torch.Generator) -> Params:
-        theta = {f"net.{name}": value for name, value in weights.items()}
+        theta = named(NET, weights)
         if self.per_step_sizes:
             theta |= {f"lr.{name}": v.new_full((self.inner_steps,), 1.0 / SCALE) for name, v in weights.items()}
         return theta
 
     def network_part(self, theta: Params) -> Params:
-        return {name.removeprefix("net."): value for name, value in theta.items() if name.startswith("net.")}
+        return under(NET, theta)
 
     def step_sizes(self, theta: Params, support: SupportSet) -> StepSizes:
         return self.step_sizes_at(theta, 0)
@@ -56,7 +56,7 @@ class MamlPlusPlus(GradientBased):
         """Say how far each tensor moves in inner step ``step``; beyond those learned, as far as in the last one."""
         if not self.per_step_sizes:
             return self.inner_lr
-        alphas = {name.removeprefix("lr."): value for name, value in theta.items() if name.startswith("lr.")}
+        alphas = under("lr.", theta)
         return {name: alpha[min(step, len(alpha) - 1)] * (SCALE * self.inner_lr) for name, alpha in alphas.items()}
 
     def outer_grad(self, theta: Params, episode: Episode) -> OuterGradient:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from meta.learners.protocol import OuterGradient, meta_gradient
+from meta.learners.protocol import NET, OuterGradient, meta_gradient, named, under
 from meta.nets import Network
 from meta.types import Episode, LossFn, Params, SupportSet
 
@@ -51,7 +51,7 @@ class MapBayes:
             "logit_center": like.new_zeros(1),
             "scale_sd": like.new_full((1,), FIRST_SD),
         }
-        return {f"net.{n}": v for n, v in weights.items()} | {f"prior.{n}": v for n, v in prior.items()}
+        return named(NET, weights) | {f"prior.{n}": v for n, v in prior.items()}
 
     def informed_by(self, theta: Params, prior: Mapping[str, Tensor]) -> Params:
         return theta | {f"prior.{name}": value.to(theta[f"prior.{name}"]) for name, value in prior.items()}
@@ -83,7 +83,7 @@ class MapBayes:
         return meta_gradient(meta_loss, theta)
 
     def _weights(self, theta: Params) -> Params:
-        return {name.removeprefix("net."): value for name, value in theta.items() if name.startswith("net.")}
+        return under(NET, theta)
 
     def _adapted(self, theta: Params, support: SupportSet) -> Params:
         n_tasks, weights = len(support.x), self._weights(theta)

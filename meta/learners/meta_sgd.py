@@ -14,6 +14,7 @@ from torch import Tensor
 
 from meta.functional import StepSizes
 from meta.learners.gradient_based import GradientBased
+from meta.learners.protocol import NET, named, under
 from meta.types import Params, SupportSet
 
 START_HALF_POINT = 20.0  # defaults at which a step starts at half its full length
@@ -29,7 +30,7 @@ class MetaSgd(GradientBased):
     by_evidence: bool = False
 
     def start_from(self, weights: Params, generator: torch.Generator) -> Params:
-        theta = {f"net.{name}": value for name, value in weights.items()}
+        theta = named(NET, weights)
         theta |= {f"lr.{name}": torch.full_like(value, 1.0 / SCALE) for name, value in weights.items()}
         if self.by_evidence:
             theta |= {
@@ -38,7 +39,7 @@ class MetaSgd(GradientBased):
         return theta
 
     def network_part(self, theta: Params) -> Params:
-        return {name.removeprefix("net."): value for name, value in theta.items() if name.startswith("net.")}
+        return under(NET, theta)
 
     def step_sizes(self, theta: Params, support: SupportSet) -> StepSizes:
         weights = self.network_part(theta)

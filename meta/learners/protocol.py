@@ -8,6 +8,7 @@ from torch import Tensor
 
 from meta.types import Episode, Params, SupportSet
 
+NET = "net."  # the network's tensors in a theta that holds more
 OWN = "own."
 SEEN = "seen."
 
@@ -66,6 +67,20 @@ class Learner(Protocol):
     def outer_grad(self, theta: Params, episode: Episode) -> OuterGradient:
         """Say how theta should move so that adapted models do better on the query rows."""
         ...
+
+
+def under(prefix: str, tensors: Params) -> Params:
+    """Pick the tensors whose names begin with ``prefix``, and take it off.
+
+    >>> sorted(under("net.", {"net.w": torch.ones(1), "lr.w": torch.ones(1)}))
+    ['w']
+    """
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def named(prefix: str, tensors: Params) -> Params:
+    """Put ``prefix`` before every name."""
+    return {prefix + name: value for name, value in tensors.items()}
 
 
 def meta_gradient(meta_loss: Callable[[Params], Tensor], theta: Params) -> OuterGradient:
