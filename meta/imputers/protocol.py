@@ -33,6 +33,13 @@ class FittedImputer(Protocol):
         """The best single guess: means of numeric columns, the most probable category of others. No NaN is left."""
         ...
 
+    def expected(self, values: FloatArray) -> FloatArray:
+        """What is known in one-hot coding, (n_rows, sum of ``layout.widths``): means, and categories' probabilities.
+
+        Observed values are as they came, a category as flags.
+        """
+        ...
+
     def draw(self, values: FloatArray, uniforms: FloatArray) -> FloatArray:
         """Draw completions from what the row allows: (n_draws, n_rows, n_columns), no NaN left.
 
@@ -47,6 +54,11 @@ class FittedImputer(Protocol):
 
     def settings(self) -> dict[str, Any]:
         """Everything else that ``restore`` needs, as JSON values."""
+        ...
+
+    @property
+    def report(self) -> Mapping[str, str]:
+        """What the fit could not do as asked, in words, by column; empty where all went well."""
         ...
 
     @classmethod

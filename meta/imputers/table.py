@@ -30,6 +30,25 @@ class Layout:
         """By column; 0 for a numeric one."""
         return tuple(0 if known is None else len(known) for known in self.categories)
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """How many numbers each column has in one-hot coding: 1, or one a category."""
+        return tuple(max(1, n) for n in self.n_categories)
+
+    def one_hot(self, values: FloatArray) -> FloatArray:
+        """Code (n_rows, n_columns) as (n_rows, sum of widths): categories as flags, all NaN where one is unknown."""
+        parts = [values[:, i : i + 1] if n == 0 else _flags(values[:, i], n) for i, n in enumerate(self.n_categories)]
+        return np.concatenate(parts, axis=1)
+
+    def decide(self, expected: FloatArray) -> FloatArray:
+        """The way back from one-hot coding: of a category's probabilities the largest, the first of equals."""
+        starts = np.cumsum([0, *self.widths])
+        decided = [
+            expected[:, start] if n == 0 else expected[:, start : start + n].argmax(axis=1).astype(np.float64)
+            for start, n in zip(starts, self.n_categories, strict=False)
+        ]
+        return np.stack(decided, axis=1)
+
     def values(self, columns: Mapping[str, Sequence[Any]]) -> FloatArray:
         """Columns of equal length -> (n_rows, n_columns); missing values and unseen categories are NaN.
 
@@ -72,5 +91,11 @@ def _is_missing(values: Sequence[Any], is_numeric: bool) -> NDArray[np.bool_]:
     return np.array([not isinstance(v, str) for v in values], dtype=bool)
 
 
+def _flags(places: FloatArray, n_categories: int) -> FloatArray:
+    flags: FloatArray = (places[:, None] == np.arange(n_categories)).astype(np.float64)
+    flags[np.isnan(places)] = np.nan
+    return flags
+
+
 def _names(places: FloatArray, known: tuple[str, ...]) -> list[str | None]:
-    return [None if np.isnan(place) else known[int(place)] for place in places]
+    return [None if np.isnan(place) or not known else known[int(place)] for place in places]

@@ -16,7 +16,7 @@ FloatArray = NDArray[np.float64]
 class TypicalValues:
     """Fills each column with one value, whatever the rest of the row says; its draws are all alike.
 
-    Shapes:  typical (n_columns,): a mean or the place of the commonest category; 0 where a column was never seen.
+    Shapes:  typical (sum of layout.widths,): means, and the shares of categories; 0 where a column was never seen.
     """
 
     name: ClassVar[str] = "mean"
@@ -24,7 +24,11 @@ class TypicalValues:
     typical: FloatArray
 
     def fill(self, values: FloatArray) -> FloatArray:
-        return np.where(np.isnan(values), self.typical, values)
+        return np.where(np.isnan(values), self.layout.decide(self.typical[None]), values)
+
+    def expected(self, values: FloatArray) -> FloatArray:
+        coded = self.layout.one_hot(values)
+        return np.where(np.isnan(coded), self.typical, coded)
 
     def draw(self, values: FloatArray, uniforms: FloatArray) -> FloatArray:
         return np.repeat(self.fill(values)[None], len(uniforms), axis=0)
@@ -35,16 +39,17 @@ class TypicalValues:
     def settings(self) -> dict[str, Any]:
         return {}
 
+    @property
+    def report(self) -> Mapping[str, str]:
+        return {}
+
     @classmethod
     def restore(cls, layout: Layout, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
         return cls(layout, arrays["typical"])
 
 
 def fit_typical(layout: Layout, values: FloatArray, seed: int = 0) -> TypicalValues:
-    """Take means of numeric columns and the commonest category of others over ``values`` (n_rows, n_columns)."""
-    typical = np.zeros(len(layout.names))
-    for i, n_categories in enumerate(layout.n_categories):
-        seen = values[~np.isnan(values[:, i]), i]
-        if len(seen):
-            typical[i] = np.bincount(seen.astype(np.int64)).argmax() if n_categories else seen.mean()
-    return TypicalValues(layout, typical)
+    """Take means of numeric columns and shares of categories over ``values`` (n_rows, n_columns)."""
+    coded = layout.one_hot(values)
+    n_seen = (~np.isnan(coded)).sum(axis=0)
+    return TypicalValues(layout, np.nansum(coded, axis=0) / np.maximum(n_seen, 1))

@@ -1,0 +1,183 @@
+"""How the conditional imputer reads a column and how it answers: numbers in, a choice among bins out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meta.imputers.table import Layout
+
+FloatArray = NDArray[np.float64]
+N_EDGES = 9  # of what is read: eight quantile bins
+N_KNOTS = 9  # quantiles inside a bin that is answered
+ATOM_SHARE = 0.01  # a value that so many rows have is a bin of its own
+REACH = 8.0  # standard deviations that the linear part sees
+NAMES = ("edges", "center", "scale", "low", "high", "knots", "n_bins")
+
+
+@dataclass(frozen=True)
+class Coding:
+    """Fitted reading and answering of a layout's columns; categorical ones are their own bins.
+
+    What is read of a column, (n_rows, code_widths[i]): of a numeric one its place in eight quantile bins, its
+    standardised value and whether it is known; of a categorical one a flag a category and whether it is known. All
+    zero where it is not.
+
+    What is answered of a column is one of ``n_bins[i]`` bins, in ascending order: a frequent value (an atom), or the
+    values between two quantiles of the others, in which ``knots[i, bin]`` are nine quantiles.
+
+    Shapes:  edges (n_columns, 9), ascending, equal from where a column has no more; center, scale, low, high, n_bins
+             (n_columns,); knots (n_columns, most bins, 9).
+    """
+
+    layout: Layout
+    edges: FloatArray
+    center: FloatArray
+    scale: FloatArray
+    low: FloatArray
+    high: FloatArray
+    knots: FloatArray
+    n_bins: NDArray[np.int64]
+
+    @property
+    def code_widths(self) -> tuple[int, ...]:
+        return tuple(n + 1 if n else N_EDGES + 1 for n in self.layout.n_categories)
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Where each column's code begins, and where the last one ends: (n_columns + 1,)."""
+        starts: NDArray[np.int64] = np.cumsum([0, *self.code_widths])
+        return starts
+
+    @cached_property
+    def most_bins(self) -> int:
+        return int(self.n_bins.max())
+
+    @cached_property
+    def inverse_widths(self) -> FloatArray:
+        """One over each reading bin's width, (n_columns, 8); 0 where it has none."""
+        widths = np.diff(self.edges, axis=1)
+        return np.divide(1.0, widths, out=np.zeros_like(widths), where=widths > 0)
+
+    def read(self, values: FloatArray) -> FloatArray:
+        """Code values (n_rows, n_columns), NaN where unknown, as (n_rows, sum of code_widths)."""
+        code = np.empty((len(values), self.starts[-1]))
+        for i in range(len(self.layout.names)):
+            self.read_column(values[:, i], i, code[:, self.starts[i] : self.starts[i + 1]])
+        return code
+
+    def read_column(self, values: FloatArray, column: int, out: FloatArray) -> None:
+        """Write one column's code (n_rows, code_widths[column]) to ``out``; values (n_rows,)."""
+        known = ~np.isnan(values)
+        if n := self.layout.n_categories[column]:
+            np.equal(values[:, None], np.arange(n), out=out[:, :n], casting="unsafe")
+        else:
+            safe = np.where(known, values, self.edges[column, 0])
+            bins = out[:, : N_EDGES - 1]
+            np.subtract(safe[:, None], self.edges[column, :-1], out=bins)
+            bins *= self.inverse_widths[column]
+            np.clip(bins, 0.0, 1.0, out=bins)
+            scaled = np.clip((safe - self.center[column]) / self.scale[column], -REACH, REACH)
+            out[:, N_EDGES - 1] = np.where(known, scaled, 0.0)
+        out[:, -1] = known
+
+    def bins_of(self, values: FloatArray) -> NDArray[np.int64]:
+        """The bin of each known value, (n_rows, n_columns); 0 where it is not known."""
+        found = np.zeros(values.shape, dtype=np.int64)
+        for i, n_categories in enumerate(self.layout.n_categories):
+            known = ~np.isnan(values[:, i])
+            column = values[known, i]
+            found[known, i] = column.astype(np.int64) if n_categories else self._numeric_bins(column, i)
+        return found
+
+    def _numeric_bins(self, values: FloatArray, column: int) -> NDArray[np.int64]:
+        """The last bin that begins at or below a value; but a value beside an atom is not the atom."""
+        knots = self.knots[column, : self.n_bins[column]]
+        atoms = knots[:, 0] == knots[:, -1]
+        spans, own = np.flatnonzero(~atoms), np.flatnonzero(atoms)
+        found = np.zeros(len(values), dtype=np.int64)
+        if len(spans):
+            found = spans[np.clip(np.searchsorted(knots[spans, 0], values, side="right") - 1, 0, None)]
+        if len(own):
+            place = np.clip(np.searchsorted(knots[own, 0], values), 0, len(own) - 1)
+            exact = knots[own[place], 0] == values
+            nearest = exact if len(spans) else np.ones_like(exact)
+            found = np.where(nearest, own[place], found)
+        return found
+
+    def pick(self, probabilities: FloatArray, uniforms: FloatArray, column: int) -> FloatArray:
+        """Draw values by inverse distribution function: probabilities (n_rows, n_bins[column]), uniforms (n_rows,)."""
+        reached: FloatArray = np.cumsum(probabilities, axis=1)
+        reached /= reached[:, -1:]
+        bins = np.minimum((uniforms[:, None] >= reached).sum(axis=1), reached.shape[1] - 1)
+        if self.layout.n_categories[column]:
+            return np.asarray(bins, dtype=np.float64)
+        rows = np.arange(len(bins))
+        before = np.where(bins > 0, reached[rows, bins - 1], 0.0)
+        inside = (uniforms - before) / np.maximum(reached[rows, bins] - before, 1e-12)
+        place = np.clip(inside, 0.0, 1.0) * (N_KNOTS - 1)
+        left = np.minimum(place.astype(np.int64), N_KNOTS - 2)
+        low, high = self.knots[column, bins, left], self.knots[column, bins, left + 1]
+        picked: FloatArray = low + (place - left) * (high - low)
+        return picked
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {name: getattr(self, name) for name in NAMES}
+
+    @classmethod
+    def restore(cls, layout: Layout, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        return cls(layout, **{name: arrays[name] for name in NAMES})
+
+
+def fit_coding(layout: Layout, values: FloatArray, n_bins: int) -> Coding:
+    """Learn how to read and answer from ``values`` (n_rows, n_columns); at most ``n_bins`` bins and the atoms."""
+    columns = [
+        _categorical(n) if n else _numeric(values[~np.isnan(values[:, i]), i], n_bins)
+        for i, n in enumerate(layout.n_categories)
+    ]
+    counts = np.array([len(knots) for _, _, knots in columns], dtype=np.int64)
+    knots = np.zeros((len(columns), counts.max(), N_KNOTS))
+    for i, (_, _, found) in enumerate(columns):
+        knots[i, : counts[i]] = found
+    edges = np.stack([edges for edges, _, _ in columns])
+    center, scale = np.array([moments for _, moments, _ in columns]).T
+    low, high = knots[:, 0, 0], np.array([found[-1, -1] for _, _, found in columns])
+    return Coding(layout, edges, center.copy(), scale.copy(), low.copy(), high, knots, counts)
+
+
+def _categorical(n_categories: int) -> tuple[FloatArray, tuple[float, float], FloatArray]:
+    places = np.arange(n_categories, dtype=np.float64)
+    return np.zeros(N_EDGES), (0.0, 1.0), np.repeat(places[:, None], N_KNOTS, axis=1)
+
+
+def _numeric(seen: FloatArray, n_bins: int) -> tuple[FloatArray, tuple[float, float], FloatArray]:
+    """Edges to read by, mean and standard deviation, knots of the bins to answer by; ``seen`` may be empty."""
+    if not len(seen):
+        return np.zeros(N_EDGES), (0.0, 1.0), np.zeros((1, N_KNOTS))
+    edges = np.unique(np.quantile(seen, np.linspace(0.0, 1.0, N_EDGES)))
+    if len(edges) < N_EDGES:  # frequent values: quantiles see few of them, so cut between those that there are
+        distinct = np.unique(seen)
+        edges = np.unique(np.quantile(distinct, np.linspace(0.0, 1.0, N_EDGES)))
+    edges = np.concatenate([edges, np.full(N_EDGES - len(edges), edges[-1])])
+    return edges, (float(seen.mean()), float(seen.std()) or 1.0), _knots(seen, n_bins)
+
+
+def _knots(seen: FloatArray, n_bins: int) -> FloatArray:
+    distinct, counts = np.unique(seen, return_counts=True)
+    is_atom = (counts >= ATOM_SHARE * len(seen)) | (len(distinct) <= n_bins)
+    found = [np.full(N_KNOTS, value) for value in distinct[is_atom]]
+    rest = np.sort(seen[np.isin(seen, distinct[~is_atom])])
+    if len(rest):
+        n_spans = max(1, min(n_bins - min(len(found), n_bins // 2), len(rest) // 5, len(np.unique(rest)) // 2))
+        for part in np.array_split(rest, n_spans):
+            found.append(np.quantile(part, np.linspace(0.0, 1.0, N_KNOTS)))
+    return _ascending(np.stack(found))
+
+
+def _ascending(knots: FloatArray) -> FloatArray:
+    """In the order of their middles."""
+    ordered: FloatArray = knots[np.argsort(knots[:, N_KNOTS // 2], kind="stable")]
+    return ordered
