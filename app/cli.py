@@ -127,6 +127,9 @@ def train(
     learner: Annotated[
         str | None, typer.Option(metavar="NAME", help="few-shot method; none: the usual one (docs/learners.md)")
     ] = None,
+    imputer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="fills what accounts do not give; none: missing is a state")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the training")] = 0,
     activate: Annotated[bool, typer.Option("--activate", help="let the theta serve when it is learned")] = False,
     url: Url = URL,
@@ -134,13 +137,16 @@ def train(
     """Learn a theta from a file of mature markets: declares the product if it is new, uploads, waits."""
     from app.client import ThetaprimeClient
     from app.commands import tables
-    from app.domain.recipes import LEARNERS, ThetaRecipe
+    from app.domain.recipes import IMPUTERS, LEARNERS, ThetaRecipe
     from app.screen import Screen
 
     choice = tables.SourceChoice(market_column, target_column, _names(exclude), window_days, outcome)
-    if learner is not None and learner not in LEARNERS:
-        raise typer.BadParameter(f"{learner!r} is none of {', '.join(LEARNERS)}", param_hint="--learner")
-    recipe = ThetaRecipe.model_validate({"seed": seed} | ({} if learner is None else {"learner": learner}))
+    chosen = {"learner": (learner, LEARNERS), "imputer": (imputer, IMPUTERS)}
+    for option, (name, known) in chosen.items():
+        if name is not None and name not in known:
+            raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}", param_hint=f"--{option}")
+    named = {option: name for option, (name, _) in chosen.items() if name is not None}
+    recipe = ThetaRecipe.model_validate({"seed": seed, **named})
     with ThetaprimeClient(url) as client:
         tables.train(client, Screen(), product, file, choice, recipe, activate=activate)
 

@@ -12,6 +12,7 @@ import pandas
 from numpy.typing import NDArray
 
 from meta.features import Encoder
+from meta.reading import Reading
 from meta.types import Column
 
 FloatArray = NDArray[np.float64]
@@ -64,9 +65,9 @@ class ColumnProfiles:
         statistics[unknown, STATISTICS.index("spread_sd")] = np.nan
         return cls(statistics, np.array(arrays["limit"]), dict(typical))
 
-    def reference_row(self, encoder: Encoder) -> NDArray[np.float32]:
+    def reference_row(self, reading: Reading) -> NDArray[np.float32]:
         """The typical account, encoded (n_features,): what scores are explained against."""
-        row: NDArray[np.float32] = encoder.encode({name: [value] for name, value in self.typical.items()})[0]
+        row: NDArray[np.float32] = reading.encode({name: [value] for name, value in self.typical.items()})[0]
         return row
 
     def typical_range(self, encoder: Encoder, name: str) -> tuple[float, float]:

@@ -89,6 +89,6 @@ def columns_of(encoder: Encoder, x: NDArray[np.float32]) -> tuple[FloatArray, ND
             found[x[:, slots[-1]] > 0, column] = np.nan
         else:
             code = x[:, slots].argmax(axis=1).astype(np.float64)
-            code[(code == len(slots) - 1) | (code >= MAX_CATEGORIES)] = np.nan
+            code[(x[:, slots[-1]] > 0) | (code >= MAX_CATEGORIES)] = np.nan  # missing, be it filled or not
             found[:, column] = code
     return found, np.arange(n_columns) >= n_numeric

@@ -93,6 +93,13 @@ class Encoder:
             start += len(known) + 2
         return np.array(slots, dtype=np.int64)
 
+    @property
+    def missing_slots(self) -> NDArray[np.int64]:
+        """The slot that says a column's value is missing, by the numbers that ``column_of_slot`` uses."""
+        n_numeric, n_bins = len(self.center), self.edges.shape[1] - 1
+        ends = n_numeric * (n_bins + 2) + np.cumsum([len(known) + 2 for known in self.categories], dtype=np.int64)
+        return np.concatenate([n_numeric * (n_bins + 1) + np.arange(n_numeric), ends - 1])
+
     def unseen(self, columns: Mapping[str, Sequence[Any]]) -> list[tuple[str, int]]:
         """List (column, row) of every category that the source markets did not show."""
         names = [c.name for c in self.columns if c.kind == "categorical"]

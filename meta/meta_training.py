@@ -285,7 +285,17 @@ class MetaTraining:
         table = self.table
         prior, strength = LevelPrior(), Strength((), ())
         settings = self.settings.learner
-        return Theta(self.schema_sha256, settings, table.encoder, params, prior, self.effects, strength, table.profiles)
+        return Theta(
+            self.schema_sha256,
+            settings,
+            table.encoder,
+            params,
+            prior,
+            self.effects,
+            strength,
+            table.profiles,
+            imputer=table.imputer,
+        )
 
     def _reference_rows(self, at_most: int = 400) -> tuple[int, ...]:
         """Ids of goods, spread evenly over markets, that can complete a support of defaulters alone."""
@@ -307,6 +317,11 @@ class MetaTraining:
         used = asdict(self.settings.learner) | {"outer_lr": self.settings.outer_lr}
         return {name: used[name] for name in ("learner", "inner_lr", "inner_steps", "outer_lr")}
 
+    def _imputer_report(self) -> dict[str, Any] | None:
+        """Which imputer, and what its fit could not do as asked, by column; null: missing is a state of its own."""
+        imputer = self.table.imputer
+        return None if imputer is None else {"name": imputer.name, "notes": dict(imputer.report)}
+
     def _report(self, lessons: Lessons, final: Sequence[Schedule]) -> dict[str, Any]:
         return {
             "n_rows": len(self.table.y),
@@ -315,5 +330,6 @@ class MetaTraining:
             "pooled_steps": final[0].n_steps,
             "outer_steps": final[1].n_steps,
             "learner": self._learner_report(),
+            "imputer": self._imputer_report(),
             **lessons.report,
         }

@@ -70,9 +70,15 @@ class Posterior:
         return float(np.linalg.norm(self.root[0].astype(np.float64)))
 
     def interval(
-        self, network_logits: FloatArray, x: NDArray[np.float32], logits: FloatArray
+        self,
+        network_logits: FloatArray,
+        x: NDArray[np.float32],
+        logits: FloatArray,
+        spread: FloatArray | float = 0.0,
     ) -> tuple[FloatArray, FloatArray]:
         """Ends (n_rows,) of the 90 % interval of each row's logit, ``logits`` being served.
+
+        spread (n_rows,): standard deviation of the logit over what missing values may be; ``logits`` is then its mean.
 
         A served PD is an average over what the market may be, and an average of PDs lies nearer to a half than the PD
         of the average logit: the interval is centred further away from a half than the served PD.
@@ -81,7 +87,7 @@ class Posterior:
         """
         market = self.logit_sd(network_logits, x)
         center = logits * np.sqrt(1.0 + np.pi * market**2 / 8.0)
-        reach = REACH * np.sqrt(market**2 + self.prior.theta_sd**2)
+        reach = REACH * np.sqrt(market**2 + self.prior.theta_sd**2 + spread**2)
         return center - reach, center + reach
 
     def logit_sd(self, network_logits: FloatArray, x: NDArray[np.float32]) -> FloatArray:

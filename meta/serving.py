@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from meta.checkpoint import unpack_arrays
 from meta.errors import CorruptArtifact
 from meta.explain import Breakdown, explain
-from meta.features import Encoder
 from meta.inference import EnsembleForward, FloatArray, Weights
 from meta.learners.map_bayes import EFFECTS
 from meta.learners.protocol import OWN, SEEN
 from meta.posterior import REACH, Posterior
+from meta.reading import Accounts, Reading
 from meta.row_by_row import RowByRow
 from meta.thetas import Theta, require_kind
 from meta.types import Params
@@ -41,14 +41,28 @@ class PdInterval:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """PDs (n_rows,) and what their intervals are made of: the network's logits of the best guess, the mean logit over
+    what a row may be, and its standard deviation.
+    """
+
+    pd: FloatArray
+    network: FloatArray
+    center: FloatArray
+    spread: FloatArray
+
+
+@dataclass(frozen=True)
 class ServedModel:
-    """A theta's encoder and a theta_prime's weights, ready to score.
+    """A theta's reading of accounts and a theta_prime's weights, ready to score.
+
+    An account with gaps, where theta carries an imputer, is scored by the mean PD of what it may be.
 
     Shapes:  effects: ``level`` (1,), and where the learner moves them ``scale``, ``shift`` (1,) and ``slope``
              (n_features,), all of which ``forward`` knows nothing of; reference (n_features,), encoded.
     """
 
-    encoder: Encoder
+    reading: Reading
     forward: Forward
     effects: Weights
     posterior: Posterior
@@ -56,32 +70,51 @@ class ServedModel:
 
     def pd(self, columns: Mapping[str, Any]) -> FloatArray:
         """Probabilities of default, one a row; the same bits alone and in any batch."""
-        return _pd(self.logits(self.encoder.encode(columns)))
+        return self._score(self.reading.read(columns)).pd
 
     def pd_interval(self, columns: Mapping[str, Any]) -> PdInterval:
         """PDs with 90 % intervals; the same bits alone and in any batch."""
-        x = self.encoder.encode(columns)
-        network = self.forward.logits(x)
-        logits = self._moved(network, x)
-        low, high = self.posterior.interval(network, x, logits)
-        return PdInterval(_pd(logits), _pd(low), _pd(high))
+        accounts = self.reading.read(columns)
+        scored = self._score(accounts)
+        low, high = self.posterior.interval(scored.network, accounts.x, scored.center, scored.spread)
+        return PdInterval(scored.pd, _pd(low), _pd(high))
 
     def mean_pd_interval(self, columns: Mapping[str, Any]) -> tuple[float, float]:
         """The 90 % interval of the mean PD over these rows: how sure the market's level is, accounts aside."""
-        x = self.encoder.encode(columns)
-        network = self.forward.logits(x)
-        logits = self._moved(network, x)
-        mean, reach = float(_pd(logits).mean()), REACH * self.posterior.mean_pd_sd(network, x, logits)
+        accounts = self.reading.read(columns)
+        scored = self._score(accounts)
+        sd = self.posterior.mean_pd_sd(scored.network, accounts.x, scored.center)
+        mean, reach = float(scored.pd.mean()), REACH * sd
         center = np.log(mean) - np.log1p(-mean)
         return float(_pd(np.array(center - reach))), float(_pd(np.array(center + reach)))
 
     def explain(self, columns: Mapping[str, Any]) -> list[Breakdown]:
         """Each row's logit taken apart by columns, numeric ones first, against the reference account."""
-        return explain(self.logits, self.encoder.encode(columns), self.reference, self.encoder.column_of_slot)
+        variants = self.reading.read(columns).variants()
+        return explain(self.logits, variants, self.reference, self.reading.encoder.column_of_slot)
 
     def logits(self, x: NDArray[np.float32]) -> FloatArray:
         """Score encoded rows (n_rows, n_features) to logits (n_rows,)."""
         return self._moved(self.forward.logits(x), x)
+
+    def filled(self, columns: Mapping[str, Any]) -> list[list[str]]:
+        """Name, for each row, the columns that were filled, in the encoder's order."""
+        names = self.reading.layout.names
+        return [[names[i] for i in np.flatnonzero(row)] for row in self.reading.filled(columns)]
+
+    def _score(self, accounts: Accounts) -> Scored:
+        """Score rows as they are, and over again those that are one of several."""
+        network = self.forward.logits(accounts.x)
+        center = self._moved(network, accounts.x)
+        pd, spread = _pd(center), np.zeros(len(center))
+        if len(accounts.gapped):
+            n_gapped, n_draws, n_features = accounts.drawn.shape
+            drawn = self.logits(accounts.drawn.reshape(-1, n_features)).reshape(n_gapped, n_draws)
+            # sums along rows, of one length: the same bits whatever rows are asked for beside
+            center[accounts.gapped] = drawn.mean(axis=1)
+            spread[accounts.gapped] = drawn.std(axis=1)
+            pd[accounts.gapped] = _pd(drawn).mean(axis=1)
+        return Scored(pd, network, center, spread)
 
     def _moved(self, network: FloatArray, x: NDArray[np.float32]) -> FloatArray:
         """Add the market's effects and level to the network's logits."""
@@ -119,8 +152,8 @@ def served_model(theta: Theta, weights: Weights, posterior: Posterior) -> Served
     apart = {"level", *EFFECTS}
     effects = {name: value for name, value in weights.items() if name in apart}
     network = {name: value for name, value in weights.items() if name not in apart}
-    reference = theta.profiles.reference_row(theta.encoder)
-    return ServedModel(theta.encoder, _forward_of(theta, network), effects, posterior, reference)
+    reference = theta.profiles.reference_row(theta.reading)
+    return ServedModel(theta.reading, _forward_of(theta, network), effects, posterior, reference)
 
 
 def _forward_of(theta: Theta, weights: Weights) -> Forward:

@@ -1,6 +1,6 @@
 """Source rows of mature markets as arrays, and their markets dealt into folds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,11 @@ from meta.columns import ColumnProfiles, fit_profiles
 from meta.episodes import Market
 from meta.errors import InvalidEpisode
 from meta.features import Encoder, fit_encoder
+from meta.imputers import FittedImputer, Layout, fit_imputer
+from meta.reading import Reading, layout_of
 from meta.types import Column
 
+HIDDEN_SHARE = 0.01
 MIN_MARKET_ROWS = 40  # a support of 20 and some rows to judge it by
 
 
@@ -30,20 +33,33 @@ class SourceTable:
     market: NDArray[np.str_]
     row_id: NDArray[np.int64]
     profiles: ColumnProfiles
+    imputer: FittedImputer | None = None
 
     @classmethod
-    def from_frame(cls, columns: Sequence[Column], source: pandas.DataFrame) -> "SourceTable":
+    def from_frame(
+        cls, columns: Sequence[Column], source: pandas.DataFrame, imputer: str | None = None, seed: int = 0
+    ) -> "SourceTable":
         """Fit encoder and profiles and encode ``source``: columns row_id, market, defaulted and one per feature.
 
-        Raises:  InvalidEpisode: the rows cannot teach (one class only, or too few markets).
+        imputer: one of ``meta.imputers.FITS``, fitted on these rows without their labels; the rows are then encoded
+        with one draw each. Seeded.
+        Raises:  InvalidEpisode: the rows cannot teach (one class only, or too few markets); InvalidColumns,
+                 InvalidRecipe, TrainingDiverged: the imputer cannot be had of them.
         """
         y = source["defaulted"].to_numpy(dtype=np.float64)
         if len(np.unique(y)) < 2:
             raise InvalidEpisode("source rows must hold both defaulters and goods")
         encoder = fit_encoder(columns, source)
-        x = encoder.encode({c.name: column_values(c, source[c.name]) for c in columns})
+        given = {c.name: column_values(c, source[c.name]) for c in columns}
         market, row_id = source["market"].to_numpy(dtype=str), source["row_id"].to_numpy(dtype=np.int64)
-        return cls(encoder, x, y, market, row_id, fit_profiles(encoder, source, seed=0))
+        profiles = fit_profiles(encoder, source, seed=0)
+        if imputer is None:
+            return cls(encoder, encoder.encode(given), y, market, row_id, profiles)
+        layout = layout_of(encoder)
+        fitted = fit_imputer(imputer, layout, layout.values(given), seed)
+        rng = np.random.default_rng(seed)
+        x = Reading(encoder, fitted).encode_drawn(_hide_some(layout, given, rng), rng)
+        return cls(encoder, x, y, market, row_id, profiles, fitted)
 
     def rows_of(self, names: Sequence[str]) -> NDArray[np.bool_]:
         return np.isin(self.market, list(names))
@@ -53,6 +69,18 @@ class SourceTable:
         return [
             Market(name, self.x[rows], self.y[rows], logits[rows]) for name in names for rows in [self.market == name]
         ]
+
+
+def _hide_some(
+    layout: Layout, columns: Mapping[str, Sequence[Any]], rng: np.random.Generator
+) -> dict[str, Sequence[Any]]:
+    """Take away HIDDEN_SHARE of the values of columns that hardly ever have gaps, so that fills of them are met."""
+    rare = layout.missing(columns).mean(axis=0) < HIDDEN_SHARE
+    found = dict(columns)
+    for name in np.array(layout.names)[rare].tolist():
+        hidden = rng.random(len(columns[name])) < HIDDEN_SHARE
+        found[name] = [None if gone else value for value, gone in zip(columns[name], hidden, strict=True)]
+    return found
 
 
 def column_values(column: Column, values: pandas.Series) -> Sequence[Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ from meta.effects import EffectsPrior
 from meta.errors import CorruptArtifact
 from meta.expectation import ExpectedGain
 from meta.features import Encoder
+from meta.imputers import FittedImputer, restore_imputer
 from meta.learners import Learner, build_learner
 from meta.level import LevelPrior
 from meta.losses import binary_cross_entropy
 from meta.nets import Ensemble
 from meta.posterior import Posterior
+from meta.reading import Reading, layout_of
 from meta.strength import Strength
 from meta.types import Column, Params
 
@@ -53,7 +56,8 @@ class Theta:
 
     params: the learner's theta; level_prior, effects: how markets differ; strength: how much of a move to keep;
     profiles: what each column looks like in source markets; reference_row_ids: source rows that may complete a support
-    of defaulters alone; expected: what adapting was worth to held-out source markets, empty where it was not kept.
+    of defaulters alone; expected: what adapting was worth to held-out source markets, empty where it was not kept;
+    imputer: fills what accounts do not give, None where missing is a state of its own.
     """
 
     schema_sha256: str
@@ -66,6 +70,11 @@ class Theta:
     profiles: ColumnProfiles
     reference_row_ids: tuple[int, ...] = ()
     expected: tuple[ExpectedGain, ...] = ()
+    imputer: FittedImputer | None = None
+
+    @cached_property
+    def reading(self) -> Reading:
+        return Reading(self.encoder, self.imputer)
 
     def learner(self, inner_steps: int | None = None) -> Learner:
         return self.settings.build(self.encoder.n_features, inner_steps)
@@ -104,6 +113,8 @@ class Theta:
         }
         tensors |= {f"effects.{n}": torch.from_numpy(getattr(self.effects, n)) for n in EFFECT_ARRAYS}
         tensors |= {f"profiles.{n}": torch.from_numpy(v) for n, v in self.profiles.arrays().items()}
+        if self.imputer is not None:
+            tensors |= {f"imputer.{n}": torch.from_numpy(v) for n, v in self.imputer.arrays().items()}
         return pack(tensors, self._metadata())
 
     def _metadata(self) -> dict[str, Any]:
@@ -118,7 +129,12 @@ class Theta:
             "effects": {name: getattr(self.effects, name) for name in EFFECT_NUMBERS},
             "typical": self.profiles.typical,
             "expected": [asdict(row) for row in self.expected],
-        }
+        } | self._imputer_metadata()
+
+    def _imputer_metadata(self) -> dict[str, Any]:
+        if self.imputer is None:
+            return {}
+        return {"imputer": {"name": self.imputer.name, "settings": self.imputer.settings()}}
 
     @classmethod
     def unpack(cls, content: bytes, expected_sha256: str, schema_sha256: str) -> "Theta":
@@ -133,10 +149,11 @@ class Theta:
         settings = metadata["settings"] | {"widths": tuple(metadata["settings"]["widths"])}
         strength = {name: tuple(values) for name, values in metadata["strength"].items()}
         arrays = {n: t.numpy() for n, t in tensors.items()}
+        encoder = _encoder_from(arrays, metadata)
         return cls(
             schema_sha256=schema_sha256,
             settings=LearnerSettings(**settings),
-            encoder=_encoder_from(arrays, metadata),
+            encoder=encoder,
             params={n.removeprefix("params."): t for n, t in tensors.items() if n.startswith("params.")},
             level_prior=LevelPrior(**metadata["level_prior"]),
             effects=_effects_from(arrays, metadata["effects"]),
@@ -144,6 +161,7 @@ class Theta:
             profiles=ColumnProfiles.from_arrays(_under("profiles.", arrays), metadata["typical"]),
             reference_row_ids=tuple(tensors["reference_row_ids"].tolist()),
             expected=tuple(ExpectedGain(**row) for row in metadata.get("expected", ())),
+            imputer=_imputer_from(encoder, arrays, metadata.get("imputer")),
         )
 
 
@@ -176,6 +194,14 @@ def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray
 def _effects_from(arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, float]) -> EffectsPrior:
     slots, center, slope_sd = (arrays[f"effects.{name}"] for name in EFFECT_ARRAYS)
     return EffectsPrior(slots, center, slope_sd, **numbers)
+
+
+def _imputer_from(
+    encoder: Encoder, arrays: Mapping[str, NDArray[Any]], stored: Mapping[str, Any] | None
+) -> FittedImputer | None:
+    if stored is None:
+        return None
+    return restore_imputer(stored["name"], layout_of(encoder), _under("imputer.", arrays), stored["settings"])
 
 
 def _encoder_from(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> Encoder:

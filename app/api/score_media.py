@@ -35,6 +35,7 @@ _ARROW_SCHEMA = pyarrow.schema(
         "theta_prime_version": pyarrow.int64(),
         "n_defaults": pyarrow.int64(),
         "unseen": pyarrow.list_(pyarrow.string()),
+        "filled": pyarrow.list_(pyarrow.string()),
         "scored_at": pyarrow.timestamp("us", tz="UTC"),
     }
 )
@@ -66,7 +67,7 @@ def _write_csv(columns: dict[str, list[Any]]) -> bytes:
     writer.writerow(columns)
     flat = columns | {
         "reasons": [reasons_as_text(reasons) for reasons in columns["reasons"]],
-        "unseen": [" ".join(names) for names in columns["unseen"]],
+        **{name: [" ".join(names) for names in columns[name]] for name in ("unseen", "filled")},
         "scored_at": [moment.isoformat() for moment in columns["scored_at"]],
     }
     writer.writerows(zip(*flat.values(), strict=True))

@@ -101,7 +101,7 @@ def score(
 def _flat(scores: pandas.DataFrame) -> pandas.DataFrame:
     """Write lists as text, as the API does in its own CSV."""
     reasons = scores["reasons"].map(_reasons_text, na_action="ignore")
-    return scores.assign(unseen=scores["unseen"].map(" ".join), reasons=reasons)
+    return scores.assign(unseen=scores["unseen"].map(" ".join), filled=scores["filled"].map(" ".join), reasons=reasons)
 
 
 def _reasons_text(reasons: Iterable[dict[str, Any]]) -> str:

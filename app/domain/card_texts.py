@@ -39,9 +39,15 @@ _HAVE_LOST = (
 )
 
 
-def limits_of_theta() -> list[str]:
+_FILLED = (
+    "A feature that an account does not give is filled by what mature markets suggest; the score names it and its "
+    "interval allows for it. In a market where the feature means something else it is filled wrongly all the same."
+)
+
+
+def limits_of_theta(*, has_imputer: bool) -> list[str]:
     """Say what a theta is not."""
-    return [_NO_PARAMETER, _ALIKE, _FAR_MARKETS, _INTERVALS, _REASONS]
+    return [_NO_PARAMETER, _ALIKE, *([_FILLED] if has_imputer else []), _FAR_MARKETS, _INTERVALS, _REASONS]
 
 
 def limits_of_theta_prime(

@@ -65,6 +65,10 @@ class Score(Noun):
         description="defaulted accounts that the theta_prime behind the score was adapted on; null: theta scored"
     )
     unseen: list[str] = Field(description="features whose category theta never saw; scored as unseen")
+    filled: list[str] = Field(
+        description="features that were not given and that theta's imputer filled; the interval is wider for it. "
+        "Empty where theta has none: missing is then a state of its own"
+    )
     scored_at: datetime
 
 

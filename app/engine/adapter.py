@@ -68,7 +68,8 @@ def adapt(
     posterior = posterior_of(loaded, posted.rows, adapted)
     weights = pack_theta_prime(adapted.theta_prime, posterior, theta.sha256)
     expected = nearest(loaded.expected, posted.rows.design, int(posted.rows.y.sum()))
-    report = report_of(posted.rows, posted.n_completed, adapted, posterior, judgement, base_rate, expected)
+    n_filled = loaded.reading.n_filled(posted.columns)
+    report = report_of(posted.rows, posted.n_completed, adapted, posterior, judgement, base_rate, expected, n_filled)
     return Adaptation(Artifact(weights, sha256(weights)), judgement.verdict, judgement.reasons, report)
 
 
@@ -108,4 +109,4 @@ def posted_rows(
         columns = {name: [*values, *reference.columns[name][:n_completed]] for name, values in columns.items()}
         y = np.concatenate([y, np.zeros(n_completed)])
     declared = DeclaredRate(base_rate.value, base_rate.low, base_rate.high) if base_rate else None
-    return PostedRows(MarketRows(theta.encoder.encode(columns), y, support.design, declared), columns, n_completed)
+    return PostedRows(MarketRows(theta.reading.encode(columns), y, support.design, declared), columns, n_completed)

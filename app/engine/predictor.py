@@ -20,7 +20,7 @@ class Predictor:
         loaded = load_theta(theta.weights, theta.sha256, schema.sha256())
         stored = None if theta_prime is None else (theta_prime.weights, theta_prime.sha256)
         self._model = serve(loaded, theta.sha256, stored)
-        self._names = self._model.encoder.column_names
+        self._names = self._model.reading.encoder.column_names
         self._order = schema.names
         self._places = [self._names.index(name) for name in schema.names]
         self.reference = loaded.profiles.typical  # the typical account that scores are explained against
@@ -47,9 +47,13 @@ class Predictor:
         """Name, for each row, the features whose category theta never saw."""
         n_rows = len(next(iter(columns.values())))
         names: list[list[str]] = [[] for _ in range(n_rows)]
-        for name, row in self._model.encoder.unseen(columns):
+        for name, row in self._model.reading.encoder.unseen(columns):
             names[row].append(name)
         return names
+
+    def filled(self, columns: FeatureColumns) -> list[list[str]]:
+        """Name, for each row, the features that it did not give and that theta's imputer filled, as in the schema."""
+        return [sorted(names, key=self._order.index) for names in self._model.filled(columns)]
 
     def _explanation(self, found: Breakdown, columns: FeatureColumns, row: int, unseen: list[str]) -> Explanation:
         by_name = dict(zip(self._names, found.contributions.tolist(), strict=True))

@@ -1,5 +1,6 @@
 """What the API says of an adaptation, in plain values."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -24,16 +25,19 @@ def report_of(
     judgement: Judgement,
     base_rate: BaseRateBelief | None,
     expected: ExpectedGain | None,
+    n_filled: Mapping[str, int],
 ) -> dict[str, Any]:
     """Counts, base rate, what moved and how surely, the ladder of cross-fitted losses, and the guard's findings.
 
-    expected: what such an adaptation was worth to source markets that theta had not seen.
+    expected: what such an adaptation was worth to source markets that theta had not seen; n_filled: by feature, rows
+    in which it was not given and theta's imputer filled it.
     """
     n_defaults = int(rows.y.sum())
     return {
         "n_support": len(rows.y) - n_completed,
         "n_defaults": n_defaults,
         "n_reference_goods": n_completed,
+        "n_filled": dict(n_filled),
         "design": rows.design,
         "evidence": next(level for least, level in EVIDENCE_LEVELS if n_defaults >= least),
         "base_rate": {

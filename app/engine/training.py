@@ -28,7 +28,8 @@ def train_theta(
     source: columns ``row_id`` (int), ``market`` (str), ``defaulted`` (bool) and one per feature, None or NaN = missing.
     Raises:  InvalidEpisode, InvalidColumns, InvalidRecipe: the rows or settings cannot teach; TrainingDiverged.
     """
-    table = SourceTable.from_frame(columns_of(schema), source)
+    imputer = None if recipe.imputer == "none" else recipe.imputer
+    table = SourceTable.from_frame(columns_of(schema), source, imputer, recipe.seed)
     training = MetaTraining(schema.sha256(), table, settings_of(recipe))
     theta, report = training.run(on_progress, checkpoints)
     weights = theta.pack()

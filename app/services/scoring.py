@@ -54,6 +54,7 @@ class ScoredRows:
             "theta_prime_version": [serving.theta_prime_version] * n_rows,
             "n_defaults": [serving.n_defaults] * n_rows,
             "unseen": [row.unseen for row in self.rows],
+            "filled": [row.filled for row in self.rows],
             "scored_at": [row.created_at for row in self.rows],
         }
         return found
@@ -131,10 +132,12 @@ def _score(
     predictor, n_rows = predictors.get(tx, product, serving.theta_id, serving.theta_prime_id), len(accounts)
     scored_at = datetime.now(UTC)
     with answering_engine_faults():
-        unseen_by_row, pds = predictor.unseen(columns), predictor.score(columns)
+        unseen_by_row, filled_by_row = predictor.unseen(columns), predictor.filled(columns)
+        pds = predictor.score(columns)
         explanations = predictor.explain(columns) if with_reasons else [None] * n_rows
     intervals = zip(pds.pd.tolist(), pds.pd_low.tolist(), pds.pd_high.tolist(), strict=True)
-    inputs = zip(accounts, checking.rows_of(columns, n_rows), unseen_by_row, intervals, explanations, strict=True)
+    given = zip(accounts, checking.rows_of(columns, n_rows), unseen_by_row, filled_by_row, strict=True)
+    inputs = zip(given, intervals, explanations, strict=True)
     rows = [
         ScoreRow(
             id=uuid4(),
@@ -142,6 +145,7 @@ def _score(
             account=account,
             features=features,
             unseen=unseen,
+            filled=filled,
             pd=pd,
             pd_low=pd_low,
             pd_high=pd_high,
@@ -151,6 +155,6 @@ def _score(
             theta_prime_id=serving.theta_prime_id,
             created_at=scored_at,
         )
-        for account, features, unseen, (pd, pd_low, pd_high), explanation in inputs
+        for (account, features, unseen, filled), (pd, pd_low, pd_high), explanation in inputs
     ]
     return ScoredRows(product, market, serving, rows)

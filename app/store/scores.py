@@ -24,6 +24,7 @@ class ScoreRow(NamedTuple):
     account: str | None
     features: dict[str, Any]
     unseen: list[str]
+    filled: list[str]
     pd: float
     pd_low: float
     pd_high: float
@@ -155,6 +156,7 @@ _RECORDED = select(
     scores.c.account,
     scores.c.features,
     scores.c.unseen,
+    scores.c.filled,
     scores.c.pd,
     scores.c.pd_low,
     scores.c.pd_high,

@@ -232,6 +232,7 @@ scores = Table(
     Column("account", Text),
     Column("features", JSONB, nullable=False),
     Column("unseen", ARRAY(Text), nullable=False),
+    Column("filled", ARRAY(Text), nullable=False, server_default="{}"),
     Column("pd", Double, nullable=False),
     Column("points", Double, nullable=False),
     Column("theta_id", ForeignKey("thetas.id"), nullable=False),

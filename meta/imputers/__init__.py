@@ -7,12 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meta.errors import InvalidRecipe
+from meta.imputers.conditional import FittedConditional
+from meta.imputers.conditional_fit import fit_conditional
+from meta.imputers.gain import FittedGain, fit_gain
 from meta.imputers.protocol import FitImputer, FittedImputer
 from meta.imputers.table import Layout
 from meta.imputers.typical import TypicalValues, fit_typical
 
-FITS: dict[str, FitImputer] = {TypicalValues.name: fit_typical}
-KINDS: dict[str, type[FittedImputer]] = {TypicalValues.name: TypicalValues}
+FITS: dict[str, FitImputer] = {
+    TypicalValues.name: fit_typical,
+    FittedGain.name: fit_gain,
+    FittedConditional.name: fit_conditional,
+}
+KINDS: dict[str, type[FittedImputer]] = {kind.name: kind for kind in (TypicalValues, FittedGain, FittedConditional)}
 
 
 def fit_imputer(name: str, layout: Layout, values: NDArray[np.float64], seed: int) -> FittedImputer:

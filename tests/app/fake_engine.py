@@ -129,6 +129,9 @@ class Predictor:
         reasons.sort(key=lambda reason: -reason.contribution)
         return Explanation(self.level, {name: added for name, (_, added) in found.items()}, reasons[:4])
 
+    def filled(self, columns) -> list[list[str]]:
+        return [[] for _ in next(iter(columns.values()))]
+
     def unseen(self, columns) -> list[list[str]]:
         known = {f.name: f.categories for f in self.schema.features if f.categories is not None}
         n_rows = len(next(iter(columns.values())))

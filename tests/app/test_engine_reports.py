@@ -69,7 +69,9 @@ def report(
         Finding("gain", "note", "fine", None, 0.4),
     ]
     posterior = Posterior.before_rows(ALONE, 0.5)
-    return report_of(market, n_completed, adapted, posterior, Judgement("hold", findings, None), belief, expected)
+    return report_of(
+        market, n_completed, adapted, posterior, Judgement("hold", findings, None), belief, expected, {"debt": 2}
+    )
 
 
 def test_counts_level_and_findings() -> None:
@@ -133,6 +135,6 @@ def test_no_rows_leave_the_level_as_vague_as_its_prior() -> None:
     theta = toy_theta()
     empty = MarketRows(np.zeros((0, theta.encoder.n_features), np.float32), np.zeros(0), "random")
     (adapted,) = adapt_markets(theta, [empty])
-    found = report_of(empty, 0, adapted, theta.posterior_at_rest(), Judgement("hold", [], None), None, None)
+    found = report_of(empty, 0, adapted, theta.posterior_at_rest(), Judgement("hold", [], None), None, None, {})
     assert found["level"]["sd"] == pytest.approx(0.3)
     assert (found["n_support"], found["evidence"]) == (0, "level only")

@@ -29,7 +29,7 @@ from tests.app.serving import serving
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 SCORE_FIELDS = [
     *("id", "product", "market", "account", "pd", "pd_low", "pd_high", "reasons", "points", "basis"),
-    *("theta_version", "theta_prime_version", "n_defaults", "unseen", "scored_at"),
+    *("theta_version", "theta_prime_version", "n_defaults", "unseen", "filled", "scored_at"),
 ]
 
 
@@ -189,6 +189,7 @@ def _read_cells(row: dict[str, str]) -> dict[str, Any]:
         "pd": float(row["pd"]),
         "points": float(row["points"]),
         "unseen": row["unseen"].split(),
+        "filled": row["filled"].split(),
         "pd_low": float(row["pd_low"]),
         "pd_high": float(row["pd_high"]),
         "reasons": _read_reasons(row["reasons"]),

@@ -17,6 +17,7 @@ from meta.columns import (
     fit_profiles,
 )
 from meta.features import Encoder, fit_encoder
+from meta.reading import Reading
 from meta.types import Column
 
 COLUMNS = (
@@ -192,9 +193,9 @@ def test_typical_values_are_medians_and_commonest_categories(source, profiles: C
 
 def test_the_typical_account_is_encoded_as_any_other(encoder: Encoder, profiles: ColumnProfiles) -> None:
     expected = encoder.encode({name: [value] for name, value in profiles.typical.items()})
-    np.testing.assert_array_equal(profiles.reference_row(encoder), expected[0])
+    np.testing.assert_array_equal(profiles.reference_row(Reading(encoder)), expected[0])
     absent = np.flatnonzero((encoder.kind_of_slot == "absent") & (encoder.column_of_slot == 2))
-    assert profiles.reference_row(encoder)[absent].tolist() == [1.0]
+    assert profiles.reference_row(Reading(encoder))[absent].tolist() == [1.0]
 
 
 def test_profiles_survive_storage_without_nan(encoder: Encoder, source: pandas.DataFrame) -> None:

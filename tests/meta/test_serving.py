@@ -71,7 +71,7 @@ def test_intervals_have_the_same_bits_shuffled(model: ServedModel, accounts: dic
 def test_an_interval_holds_its_pd_and_reaches_as_far_as_the_posterior(model: ServedModel, accounts: dict) -> None:
     found = model.pd_interval(accounts)
     assert ((found.low > 0) & (found.low < found.pd) & (found.pd < found.high) & (found.high < 1)).all()
-    x = model.encoder.encode(accounts)
+    x = model.reading.encoder.encode(accounts)
     low, high = model.posterior.interval(model.forward.logits(x), x, model.logits(x))
     np.testing.assert_allclose(np.log(found.high / (1 - found.high)), high, rtol=1e-9)
     np.testing.assert_allclose(np.log(found.low / (1 - found.low)), low, rtol=1e-9)
@@ -87,7 +87,7 @@ def test_the_mean_of_accounts_is_surer_than_any_account(model: ServedModel, acco
 
 def test_rows_make_a_market_surer(theta: Theta, model: ServedModel, accounts: dict) -> None:
     at_rest = serve(theta, theta_sha256(theta), None)
-    x = model.encoder.encode(accounts)
+    x = model.reading.encoder.encode(accounts)
     network = model.forward.logits(x)
     assert (model.posterior.logit_sd(network, x) < at_rest.posterior.logit_sd(network, x)).all()
 
@@ -109,17 +109,17 @@ def test_at_rest_it_is_theta(theta: Theta, rows: MarketRows, accounts: dict) -> 
 def test_contributions_and_base_make_up_the_score(model: ServedModel, accounts: dict) -> None:
     few = picked(accounts, range(5))
     base = model.logits(model.reference[None])[0]
-    for logit, found in zip(model.logits(model.encoder.encode(few)), model.explain(few), strict=True):
+    for logit, found in zip(model.logits(model.reading.encoder.encode(few)), model.explain(few), strict=True):
         assert found.base == base
         assert found.base + found.contributions.sum() == pytest.approx(logit, abs=1e-9)
-        assert len(found.contributions) == len(model.encoder.column_names)
+        assert len(found.contributions) == len(model.reading.encoder.column_names)
 
 
 def test_the_typical_account_is_the_reference(theta: Theta, model: ServedModel) -> None:
     typical = {name: [value] for name, value in theta.profiles.typical.items()}
     (found,) = model.explain(typical)
     assert not found.contributions.any()
-    assert found.base == model.logits(model.encoder.encode(typical))[0]
+    assert found.base == model.logits(model.reading.encoder.encode(typical))[0]
 
 
 def test_a_changed_byte_is_refused(theta: Theta, stored: bytes) -> None:
