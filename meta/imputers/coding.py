@@ -8,10 +8,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from meta.imputers.fixed_point import rounded
 from meta.imputers.table import Layout
 
 FloatArray = NDArray[np.float64]
-N_EDGES = 9  # of what is read: eight quantile bins
+N_EDGES = 9  # of what is read: eight bins
+READ_SHARE = 0.03  # the most frequent value, if so many rows have it, is set apart by a bin of its own
 N_KNOTS = 9  # quantiles inside a bin that is answered
 ATOM_SHARE = 0.01  # a value that so many rows have is a bin of its own
 REACH = 8.0  # standard deviations that the linear part sees
@@ -22,9 +24,9 @@ NAMES = ("edges", "center", "scale", "low", "high", "knots", "n_bins")
 class Coding:
     """Fitted reading and answering of a layout's columns; categorical ones are their own bins.
 
-    What is read of a column, (n_rows, code_widths[i]): of a numeric one its place in eight quantile bins, its
+    What is read of a column, (n_rows, code_widths[i]): of a numeric one its place in eight bins, its
     standardised value and whether it is known; of a categorical one a flag a category and whether it is known. All
-    zero where it is not.
+    zero where it is not, and on the grid of exact sums.
 
     What is answered of a column is one of ``n_bins[i]`` bins, in ascending order: a frequent value (an atom), or the
     values between two quantiles of the others, in which ``knots[i, bin]`` are nine quantiles.
@@ -64,25 +66,44 @@ class Coding:
 
     def read(self, values: FloatArray) -> FloatArray:
         """Code values (n_rows, n_columns), NaN where unknown, as (n_rows, sum of code_widths)."""
-        code = np.empty((len(values), self.starts[-1]))
-        for i in range(len(self.layout.names)):
-            self.read_column(values[:, i], i, code[:, self.starts[i] : self.starts[i + 1]])
-        return code
+        parts = [self._read_run(values[:, run], run) for run in self._runs]
+        return rounded(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))
 
-    def read_column(self, values: FloatArray, column: int, out: FloatArray) -> None:
-        """Write one column's code (n_rows, code_widths[column]) to ``out``; values (n_rows,)."""
+    def read_column(self, values: FloatArray, column: int) -> FloatArray:
+        """Code one column's values (n_rows,) as (n_rows, code_widths[column])."""
+        return rounded(self._read_run(values[:, None], slice(column, column + 1)))
+
+    @cached_property
+    def _runs(self) -> list[slice]:
+        """Neighbouring numeric columns, which are read at once, and categorical ones, each by itself."""
+        runs: list[slice] = []
+        for i, n_categories in enumerate(self.layout.n_categories):
+            if runs and not n_categories and not self.layout.n_categories[i - 1]:
+                runs[-1] = slice(runs[-1].start, i + 1)
+            else:
+                runs.append(slice(i, i + 1))
+        return runs
+
+    def _read_run(self, values: FloatArray, run: slice) -> FloatArray:
+        if n_categories := self.layout.n_categories[run.start]:
+            known = ~np.isnan(values)
+            return np.concatenate([values == np.arange(n_categories), known], axis=1, dtype=np.float64)
+        return self._read_numeric(values, run)
+
+    def _read_numeric(self, values: FloatArray, run: slice) -> FloatArray:
         known = ~np.isnan(values)
-        if n := self.layout.n_categories[column]:
-            np.equal(values[:, None], np.arange(n), out=out[:, :n], casting="unsafe")
-        else:
-            safe = np.where(known, values, self.edges[column, 0])
-            bins = out[:, : N_EDGES - 1]
-            np.subtract(safe[:, None], self.edges[column, :-1], out=bins)
-            bins *= self.inverse_widths[column]
-            np.clip(bins, 0.0, 1.0, out=bins)
-            scaled = np.clip((safe - self.center[column]) / self.scale[column], -REACH, REACH)
-            out[:, N_EDGES - 1] = np.where(known, scaled, 0.0)
-        out[:, -1] = known
+        edges = self.edges[run]
+        safe = np.where(known, values, edges[:, 0])
+        code = np.empty((*values.shape, N_EDGES + 1))
+        bins = code[:, :, : N_EDGES - 1]
+        np.subtract(safe[:, :, None], edges[:, :-1], out=bins)
+        bins *= self.inverse_widths[run]
+        np.clip(bins, 0.0, 1.0, out=bins)
+        scaled = (safe - self.center[run]) / self.scale[run]
+        np.clip(scaled, -REACH, REACH, out=scaled)
+        np.multiply(scaled, known, out=code[:, :, N_EDGES - 1])
+        code[:, :, -1] = known
+        return code.reshape(len(values), -1)
 
     def bins_of(self, values: FloatArray) -> NDArray[np.int64]:
         """The bin of each known value, (n_rows, n_columns); 0 where it is not known."""
@@ -157,12 +178,21 @@ def _numeric(seen: FloatArray, n_bins: int) -> tuple[FloatArray, tuple[float, fl
     """Edges to read by, mean and standard deviation, knots of the bins to answer by; ``seen`` may be empty."""
     if not len(seen):
         return np.zeros(N_EDGES), (0.0, 1.0), np.zeros((1, N_KNOTS))
-    edges = np.unique(np.quantile(seen, np.linspace(0.0, 1.0, N_EDGES)))
-    if len(edges) < N_EDGES:  # frequent values: quantiles see few of them, so cut between those that there are
-        distinct = np.unique(seen)
-        edges = np.unique(np.quantile(distinct, np.linspace(0.0, 1.0, N_EDGES)))
+    edges = _edges(seen)
     edges = np.concatenate([edges, np.full(N_EDGES - len(edges), edges[-1])])
     return edges, (float(seen.mean()), float(seen.std()) or 1.0), _knots(seen, n_bins)
+
+
+def _edges(seen: FloatArray) -> FloatArray:
+    """At most N_EDGES, ascending: every value where they are so few, else quantiles, and a frequent value's own two."""
+    distinct, counts = np.unique(seen, return_counts=True)
+    if len(distinct) <= N_EDGES:
+        return distinct
+    top = int(counts.argmax())
+    apart = distinct[top : top + 2] if counts[top] >= READ_SHARE * len(seen) else distinct[:0]
+    rest = np.quantile(seen, np.linspace(0.0, 1.0, N_EDGES - len(apart)))
+    found: FloatArray = np.unique(np.concatenate([apart, rest]))
+    return found
 
 
 def _knots(seen: FloatArray, n_bins: int) -> FloatArray:

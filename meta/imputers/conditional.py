@@ -53,7 +53,8 @@ class FittedConditional:
         is_numeric = self.layout.is_numeric
         for rows in _pieces(len(values)):
             piece = filled[rows]
-            hidden, code = self._hidden(self.coding.read(piece))
+            code = self.coding.read(piece)
+            hidden = self._deeper(code @ self._wide["w0"])
             means = self._means(hidden, code)
             for i in np.flatnonzero(np.isnan(piece).any(axis=0)).tolist():
                 gaps = np.isnan(piece[:, i])
@@ -65,7 +66,8 @@ class FittedConditional:
         coded = self.layout.one_hot(values)
         starts = np.cumsum([0, *self.layout.widths])
         for rows in _pieces(len(values)):
-            hidden, code = self._hidden(self.coding.read(values[rows]))
+            code = self.coding.read(values[rows])
+            hidden = self._deeper(code @ self._wide["w0"])
             means, piece = self._means(hidden, code), coded[rows]
             for i, n_categories in enumerate(self.layout.n_categories):
                 gaps = np.isnan(values[rows, i])
@@ -89,18 +91,13 @@ class FittedConditional:
         """
         w = self._wide
         missing = np.isnan(rows)
-        sums = input_grid(self.coding.read(rows)) @ w["w0"]
+        sums = self.coding.read(rows) @ w["w0"]
         for i in np.flatnonzero(missing.any(axis=0)).tolist():
             gaps = np.flatnonzero(missing[:, i])
             probabilities = _softmax(self._logits(self._deeper(sums[gaps]), i))
             rows[gaps, i] = self.coding.pick(probabilities, luck[gaps, i], i)
-            code = np.empty((len(gaps), self.coding.code_widths[i]))
-            self.coding.read_column(rows[gaps, i], i, code)
-            sums[gaps] += input_grid(code) @ w["w0"][self.coding.starts[i] : self.coding.starts[i + 1]]
-
-    def _hidden(self, code: FloatArray) -> tuple[FloatArray, FloatArray]:
-        code = input_grid(code)
-        return self._deeper(code @ self._wide["w0"]), code
+            code = self.coding.read_column(rows[gaps, i], i)
+            sums[gaps] += code @ w["w0"][self.coding.starts[i] : self.coding.starts[i + 1]]
 
     def _deeper(self, sums: FloatArray) -> FloatArray:
         w = self._wide

@@ -21,6 +21,11 @@ def input_grid(x: FloatArray) -> FloatArray:
     [0.10009765625, -128.0]
     """
     np.clip(x, -INPUT_BOUND, INPUT_BOUND, out=x)
+    return rounded(x)
+
+
+def rounded(x: FloatArray) -> FloatArray:
+    """Round to the grid, in place, what is known to be within its bounds."""
     x *= 2.0**INPUT_BITS
     np.rint(x, out=x)
     x *= 2.0**-INPUT_BITS

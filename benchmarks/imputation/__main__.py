@@ -1,0 +1,50 @@
+"""``python -m benchmarks.imputation``: fills, draws and default risk with gaps; writes docs/results/imputation.md."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.few_shot.data import REPOSITORY, DataNotFound, find_folder
+from benchmarks.few_shot.run import run_each
+from benchmarks.imputation.methods import METHODS
+from benchmarks.imputation.report import write_report
+from benchmarks.imputation.risk import plan_risk, risk_section, run_risk
+from benchmarks.imputation.run import gather, plan, run_job
+from benchmarks.imputation.speed import measure_speed
+from benchmarks.imputation.tables import TABLES
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.imputation", description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder of the data files; else THETAPRIME_DATA")
+    parser.add_argument("--tables", nargs="*", choices=sorted(TABLES), default=list(TABLES))
+    parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=list(METHODS))
+    parser.add_argument("--seeds", type=int, default=5, help="at most; slow methods have fewer")
+    parser.add_argument("--no-risk", action="store_true", help="leave default prediction out")
+    parser.add_argument("--kept", action="store_true", help="report what is done of it, run nothing")
+    parser.add_argument("--processes", type=int, default=2, help="one thread each")
+    parser.add_argument("--folder", type=Path, default=REPOSITORY / "var" / "imputation", help="results so far")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "docs" / "results")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = arguments()
+    data = find_folder(args.data)
+    jobs = plan(args.tables, args.methods, args.seeds, data, args.folder)
+    risks = [] if args.no_risk else plan_risk(data, args.folder)
+    try:
+        if not args.kept:
+            run_each(run_job, jobs, args.processes)
+            run_each(run_risk, risks, args.processes)
+            measure_speed(data, args.folder / "speed.json")
+        speed = measure_speed(data, args.folder / "speed.json") if (args.folder / "speed.json").exists() else {}
+    except DataNotFound as fault:
+        print(fault, file=sys.stderr)
+        return 2
+    print(write_report(gather(jobs), speed, risk_section(risks), args.output))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

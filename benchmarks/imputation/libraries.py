@@ -1,0 +1,91 @@
+"""scikit-learn's imputers behind the protocol that ours have, on one-hot coding as their users would put it in."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer, KNNImputer
+from sklearn.linear_model import BayesianRidge
+
+from meta.imputers import Layout
+
+FloatArray = NDArray[np.float64]
+FEW_ROWS = 6000  # for what takes minutes on thirty thousand
+
+
+@dataclass
+class OfScikitLearn:
+    """A fitted transformer of one-hot coding; draws need ``sampler``, which draws anew at each call."""
+
+    layout: Layout
+    model: Any
+    low: FloatArray
+    scale: FloatArray
+    sampler: Any = None
+
+    def expected(self, values: FloatArray) -> FloatArray:
+        return self._through(self.model, values)
+
+    def fill(self, values: FloatArray) -> FloatArray:
+        return np.where(np.isnan(values), self.layout.decide(self.expected(values)), values)
+
+    def draw(self, values: FloatArray, uniforms: FloatArray) -> FloatArray:
+        if self.sampler is None:
+            return np.repeat(self.fill(values)[None], len(uniforms), axis=0)
+        drawn = []
+        for _ in uniforms:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                coded = self._through(self.sampler, values)
+            drawn.append(np.where(np.isnan(values), self.layout.decide(coded), values))
+        return np.stack(drawn)
+
+    def _through(self, model: Any, values: FloatArray) -> FloatArray:
+        coded = self.layout.one_hot(values)
+        filled = np.asarray(model.transform((coded - self.low) * self.scale))
+        return np.where(np.isnan(coded), self.low + filled / self.scale, coded)
+
+
+def _fitted(
+    layout: Layout, values: FloatArray, seed: int, make: Callable[[], Any], n_rows: int | None = None
+) -> OfScikitLearn:
+    rng = np.random.default_rng(seed)
+    few = values if n_rows is None else values[rng.permutation(len(values))[:n_rows]]
+    coded = layout.one_hot(few)
+    low = np.nanmin(coded, axis=0)
+    span = np.nanmax(coded, axis=0) - low
+    scale = 1.0 / np.where(span > 0, span, 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = make().fit((coded - low) * scale)
+    return OfScikitLearn(layout, model, low, scale)
+
+
+def fit_ridge(layout: Layout, values: FloatArray, seed: int) -> OfScikitLearn:
+    """Chained BayesianRidge, scikit-learn's default; a second one draws from its posterior."""
+    found = _fitted(layout, values, seed, lambda: IterativeImputer(BayesianRidge(), max_iter=10, random_state=seed))
+    sampling = IterativeImputer(BayesianRidge(), max_iter=5, sample_posterior=True, random_state=seed)
+    found.sampler = _fitted(layout, values, seed, lambda: sampling, FEW_ROWS).model
+    return found
+
+
+def fit_extra_trees(layout: Layout, values: FloatArray, seed: int) -> OfScikitLearn:
+    trees = ExtraTreesRegressor(n_estimators=40, min_samples_leaf=2, n_jobs=1, random_state=seed)
+    return _fitted(layout, values, seed, lambda: IterativeImputer(trees, max_iter=3, random_state=seed), FEW_ROWS)
+
+
+def fit_boosting(layout: Layout, values: FloatArray, seed: int, n_rows: int | None = FEW_ROWS) -> OfScikitLearn:
+    trees = HistGradientBoostingRegressor(random_state=seed)
+    return _fitted(
+        layout, values, seed, lambda: IterativeImputer(trees, max_iter=10, tol=0.0, random_state=seed), n_rows
+    )
+
+
+def fit_neighbours(layout: Layout, values: FloatArray, seed: int) -> OfScikitLearn:
+    return _fitted(layout, values, seed, lambda: KNNImputer(n_neighbors=10), FEW_ROWS)

@@ -1,0 +1,52 @@
+"""Who takes part: ours, the published GAIN in both readings, and what practitioners use."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.imputation.chained import fit_chained
+from benchmarks.imputation.libraries import fit_boosting, fit_extra_trees, fit_neighbours, fit_ridge
+from meta.imputers import Layout
+from meta.imputers.conditional_fit import fit_conditional, with_adversary
+from meta.imputers.gain import GainSettings, fit_gain
+from meta.imputers.typical import fit_typical
+
+Fit = Callable[[Layout, NDArray[np.float64], int], Any]
+ADVERSARY = 0.1
+
+
+@dataclass(frozen=True)
+class Method:
+    """A title, how it is fitted, and on how many seeds it is run: slow ones on few."""
+
+    title: str
+    fit: Fit
+    n_seeds: int
+    group: str
+
+
+METHODS: dict[str, Method] = {
+    "mean": Method("Mean and shares", fit_typical, 5, "simple"),
+    "neighbours": Method("10 nearest neighbours (6,000 rows)", fit_neighbours, 1, "simple"),
+    "ridge": Method("Chained BayesianRidge", fit_ridge, 3, "chained"),
+    "extra_trees": Method("Chained ExtraTrees (6,000 rows)", fit_extra_trees, 1, "chained"),
+    "boosting": Method("Chained histogram boosting (6,000 rows)", fit_boosting, 1, "chained"),
+    "lightgbm": Method("Chained LightGBM, by column type", fit_chained, 3, "chained"),
+    "gain_paper": Method("GAIN, the paper's formulas", fit_gain, 5, "gan"),
+    "gain_reference": Method(
+        "GAIN, the authors' program",
+        lambda layout, values, seed: fit_gain(layout, values, seed, GainSettings("reference")),
+        5,
+        "gan",
+    ),
+    "conditional": Method("Conditional (ours)", fit_conditional, 5, "ours"),
+    "conditional_adversary": Method(
+        "Conditional with adversary",
+        lambda layout, values, seed: fit_conditional(layout, values, seed, with_adversary(ADVERSARY)),
+        2,
+        "ours",
+    ),
+}
