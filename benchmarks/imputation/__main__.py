@@ -19,7 +19,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of the data files; else THETAPRIME_DATA")
     parser.add_argument("--tables", nargs="*", choices=sorted(TABLES), default=list(TABLES))
     parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=list(METHODS))
-    parser.add_argument("--seeds", type=int, default=5, help="at most; slow methods have fewer")
+    parser.add_argument("--seeds", type=int, default=3, help="at most; slow methods have fewer")
     parser.add_argument("--no-risk", action="store_true", help="leave default prediction out")
     parser.add_argument("--kept", action="store_true", help="report what is done of it, run nothing")
     parser.add_argument("--processes", type=int, default=2, help="one thread each")

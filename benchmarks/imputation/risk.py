@@ -32,12 +32,11 @@ CONDITIONS = (
     ("sba_states", "MCAR", 0.3),
     ("taiwan", "MCAR", 0.3),
     ("lendingclub_states", "MCAR", 0.3),
-    ("sba_states", "MNAR", 0.3),
     ("taiwan", "MNAR", 0.3),
-    ("taiwan", "MAR", 0.3),
+    ("sba_states", "MAR", 0.3),
     ("taiwan", "MCAR", 0.5),
 )
-WAYS = ("none", "mean", "gain", "conditional", "trees")
+WAYS = ("none", "conditional", "trees", "gain", "mean")
 TITLES = {
     "none": "theta, missing as a state",
     "mean": "theta, means",
@@ -46,7 +45,7 @@ TITLES = {
     "trees": "LightGBM + level, own gaps",
 }
 SIZES = (0, 20, 50, 200)
-N_MARKETS, N_DRAWS, N_QUERY = 8, 3, 300
+N_MARKETS, N_DRAWS, N_QUERY = 8, 2, 250
 TAIWAN = Dataset("taiwan", "Taiwan, dealt into 24 markets", "taiwan.parquet", "market", ("market", "product"))
 
 
