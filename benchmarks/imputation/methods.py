@@ -16,6 +16,7 @@ from meta.imputers.typical import fit_typical
 
 Fit = Callable[[Layout, NDArray[np.float64], int], Any]
 ADVERSARY = 0.1
+PAPER, REFERENCE = GainSettings("paper", falls_back=False), GainSettings("reference", falls_back=False)
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,12 @@ METHODS: dict[str, Method] = {
     "extra_trees": Method("Chained ExtraTrees (6,000 rows)", fit_extra_trees, 1, "chained", is_slow=True),
     "boosting": Method("Chained histogram boosting (6,000 rows)", fit_boosting, 1, "chained", is_slow=True),
     "lightgbm": Method("Chained LightGBM, by column type", fit_chained, 2, "chained"),
-    "gain_paper": Method("GAIN, the paper's formulas", fit_gain, 3, "gan"),
+    "gain_paper": Method(
+        "GAIN, the paper's formulas", lambda layout, values, seed: fit_gain(layout, values, seed, PAPER), 3, "gan"
+    ),
     "gain_reference": Method(
         "GAIN, the authors' program",
-        lambda layout, values, seed: fit_gain(layout, values, seed, GainSettings("reference")),
+        lambda layout, values, seed: fit_gain(layout, values, seed, REFERENCE),
         3,
         "gan",
     ),

@@ -13,7 +13,7 @@ Deviations: losses from logits, where the program takes log(p + 1e-8) of a satur
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -26,20 +26,28 @@ from torch.nn.functional import softplus
 from meta.errors import InvalidColumns, TrainingDiverged
 from meta.imputers.fixed_point import input_grid, weight_grid
 from meta.imputers.table import Layout
+from meta.imputers.typical import fit_typical
 from meta.threads import one_thread
 from meta.types import Params
 
 FloatArray = NDArray[np.float64]
 Conventions = Literal["paper", "reference"]
 NOISE = 0.01
+COLUMNS = ("low", "scale", "mean", "collapsed")
 COLLAPSED = 0.01  # fills that spread by less of what was observed are one value in all but name
+ASTRAY = 1.0  # standard deviations that fills' mean may lie from what was observed
+MIN_FILLS = 100  # fewer cannot tell
 NEVER_SEEN = "no source row has a value: filled with 0, or left unknown where it is a category"
-ALIKE = "mode collapse: fills are all but one value"
+ALIKE = "mode collapse, fills were all but one value: filled with the mean instead"
+AWAY = "mode collapse, fills lay away from all that was observed: filled with the mean instead"
 
 
 @dataclass(frozen=True)
 class GainSettings:
-    """The paper's hyper-parameters; ``hint_rate`` is the reference's alone."""
+    """The paper's hyper-parameters; ``hint_rate`` is the reference's alone.
+
+    falls_back: fill collapsed columns with their mean; False leaves the published method as it is.
+    """
 
     conventions: Conventions = "paper"
     n_steps: int = 10_000
@@ -47,6 +55,7 @@ class GainSettings:
     alpha: float = 100.0
     hint_rate: float = 0.9
     learning_rate: float = 1e-3
+    falls_back: bool = True
 
 
 @dataclass(frozen=True)
@@ -54,13 +63,16 @@ class FittedGain:
     """G as it serves, in NumPy with exact sums; values are scaled to [0, 1] by what source rows showed.
 
     Shapes:  low, scale (width,): a column's least value, and one over its range; w0 (2 width, width), w1, w2
-             (width, width), width being that of one-hot coding.
+             (width, width), width being that of one-hot coding; mean (width,), and collapsed (width,): 1 where it is
+             filled with instead.
     """
 
     name: ClassVar[str] = "gain"
     layout: Layout
     low: FloatArray
     scale: FloatArray
+    mean: FloatArray
+    collapsed: FloatArray
     weights: Mapping[str, NDArray[np.float32]]
     report: Mapping[str, str] = field(default_factory=dict)
 
@@ -86,14 +98,14 @@ class FittedGain:
         for layer in (0, 1):
             hidden = input_grid(np.maximum(self._linear(hidden, layer), 0.0))
         filled = self.low + 1.0 / (1.0 + np.exp(-self._linear(hidden, 2))) / self.scale
-        return np.where(m, coded, filled)
+        return np.where(m, coded, np.where(self.collapsed > 0, self.mean, filled))
 
     def _linear(self, x: FloatArray, layer: int) -> FloatArray:
         found: FloatArray = x @ self.weights[f"w{layer}"].astype(np.float64) + self.weights[f"b{layer}"]
         return found
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        return {"low": self.low, "scale": self.scale, **self.weights}
+        return {name: getattr(self, name) for name in COLUMNS} | dict(self.weights)
 
     def settings(self) -> dict[str, Any]:
         return {"report": dict(self.report)}
@@ -101,7 +113,7 @@ class FittedGain:
     @classmethod
     def restore(cls, layout: Layout, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
         weights = {name: arrays[name] for layer in range(3) for name in (f"w{layer}", f"b{layer}")}
-        return cls(layout, arrays["low"], arrays["scale"], weights, settings["report"])
+        return cls(layout, *(arrays[name] for name in COLUMNS), weights, settings["report"])
 
 
 @one_thread()
@@ -124,8 +136,12 @@ def fit_gain(layout: Layout, values: FloatArray, seed: int, settings: GainSettin
     scale = 1.0 / np.where(span > 0, span, 1.0)
     x = np.where(known, (coded - low) * scale, 0.0)
     weights = _play(torch.from_numpy(x).float(), torch.from_numpy(known).float(), settings, seed)
-    fitted = FittedGain(layout, low, scale, {name: weight_grid(w.numpy()) for name, w in weights.items()})
-    return FittedGain(layout, low, scale, fitted.weights, _faults(fitted, values))
+    mean = fit_typical(layout, values).typical
+    served = {name: weight_grid(w.numpy()) for name, w in weights.items()}
+    fitted = FittedGain(layout, low, scale, mean, np.zeros_like(mean), served)
+    faults = _faults(fitted, values) if settings.falls_back else {}
+    owners = np.repeat([name in faults for name in layout.names], layout.widths)
+    return replace(fitted, collapsed=owners.astype(np.float64), report=faults)
 
 
 def _play(x: Tensor, m: Tensor, settings: GainSettings, seed: int) -> Params:
@@ -225,6 +241,10 @@ def _faults(fitted: FittedGain, values: FloatArray) -> dict[str, str]:
         gaps = np.isnan(values[:, i])
         if gaps.all():
             found[name] = NEVER_SEEN
-        elif gaps.sum() >= 100 and filled[gaps, i].std() < COLLAPSED * values[~gaps, i].std():
-            found[name] = ALIKE
+        elif gaps.sum() >= MIN_FILLS and (observed := values[~gaps, i]).std() > 0:
+            fills = filled[gaps, i]
+            if fitted.layout.is_numeric[i] and abs(fills.mean() - observed.mean()) > ASTRAY * observed.std():
+                found[name] = AWAY
+            elif fills.std() < COLLAPSED * observed.std():
+                found[name] = ALIKE
     return found
