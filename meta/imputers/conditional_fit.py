@@ -20,7 +20,7 @@ from meta.types import Params
 
 FloatArray = NDArray[np.float64]
 NARROW, WIDE = 96, 384
-EPOCHS, LEAST_STEPS, MOST_STEPS = 100, 1000, 3000
+EPOCHS, LEAST_STEPS, MOST_STEPS = 100, 500, 3000
 NEVER_SEEN = "no source row has a value: filled with 0, or left unknown where it is a category"
 
 

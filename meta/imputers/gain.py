@@ -113,7 +113,8 @@ class FittedGain:
     @classmethod
     def restore(cls, layout: Layout, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
         weights = {name: arrays[name] for layer in range(3) for name in (f"w{layer}", f"b{layer}")}
-        return cls(layout, *(arrays[name] for name in COLUMNS), weights, settings["report"])
+        low, scale, mean, collapsed = (arrays[name] for name in COLUMNS)
+        return cls(layout, low, scale, mean, collapsed, weights, settings["report"])
 
 
 @one_thread()

@@ -30,9 +30,9 @@ def database(database_url: str) -> Iterator[Database]:
     found.close()
 
 
-def learn(database: Database, learner: str) -> None:
+def learn(database: Database, learner: str, imputer: str = "none") -> None:
     with database.writing() as tx:
-        recipe = TINY.model_copy(update={"learner": learner})
+        recipe = TINY.model_copy(update={"learner": learner, "imputer": imputer})
         version = training.request_theta(tx, "card", recipe, activate=True).version
         product = products.find_product(tx, "card")
         assert product is not None
@@ -167,3 +167,45 @@ def test_label_selected_samples_take_their_level_from_the_declared_rate(database
         ).json()["adaptation"]
         assert alone["report"]["n_support"] == 12
         assert alone["report"]["n_reference_goods"] == 48
+
+
+@pytest.mark.parametrize("imputer", ["mean", "conditional"])
+def test_accounts_with_gaps_are_filled_and_told(imputer: str, database: Database, database_url: str) -> None:
+    learn(database, "map_bayes", imputer)
+    with serving(create_app(Settings(database_url=database_url, n_threads=4))) as client:
+        rows = labelled(60, seed=1)
+        for each in rows[::2]:
+            each["features"]["annual_income"] = None
+        posted = client.post(f"{NORTH}/samples", json={"design": "random", "rows": rows})
+        assert posted.status_code == 201, posted.text
+        n_filled = posted.json()["adaptation"]["report"]["n_filled"]
+        assert n_filled["annual_income"] == 30
+        activate(client)
+
+        whole, gapped, nothing = ({**found} for found in accounts(3, seed=9))
+        whole["home"] = gapped["home"] = "own"
+        gapped["utilisation"] = None
+        nothing = dict.fromkeys(nothing)
+        found = scores(client, [whole, gapped, nothing])
+        assert [score["filled"] for score in found] == [[], ["utilisation"], list(features())]
+        for score in found:
+            assert 0 < score["pd_low"] < score["pd"] < score["pd_high"] < 1
+            assert client.get(f"/v1/scores/{score['id']}").json()["filled"] == score["filled"]
+            assert client.get(f"/v1/scores/{score['id']}/replay").json()["identical"]
+            explained(client, score)
+        card = client.get("/v1/products/card/thetas/1/card").json()
+        assert card["recipe"]["imputer"] == card["results"]["imputer"]["name"] == imputer
+        assert any("is filled by what mature markets suggest" in limit for limit in card["limits"])
+
+
+def test_gain_without_gaps_to_learn_from_fails_with_its_reason(database: Database) -> None:
+    with database.writing() as tx:
+        recipe = TINY.model_copy(update={"imputer": "gain"})
+        version = training.request_theta(tx, "card", recipe, activate=True).version
+        product = products.find_product(tx, "card")
+        assert product is not None
+        training_id = thetas.get_training(tx, product.id, version).id
+    run_training(database, training_id, train_theta)
+    failed = read_theta(database, version)
+    assert failed.status == "failed"
+    assert "GAIN learns from gaps, and the source rows have none" in str(failed.error)
