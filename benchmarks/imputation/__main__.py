@@ -6,6 +6,7 @@ from pathlib import Path
 
 from benchmarks.few_shot.data import REPOSITORY, DataNotFound, find_folder
 from benchmarks.few_shot.run import run_each
+from benchmarks.imputation.coverage import coverage_claim, coverage_section, plan_coverage, run_coverage
 from benchmarks.imputation.methods import METHODS
 from benchmarks.imputation.report import write_report
 from benchmarks.imputation.risk import plan_risk, risk_section, run_risk
@@ -20,7 +21,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tables", nargs="*", choices=sorted(TABLES), default=list(TABLES))
     parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=3, help="at most; slow methods have fewer")
-    parser.add_argument("--no-risk", action="store_true", help="leave default prediction out")
+    parser.add_argument("--no-risk", action="store_true", help="leave default prediction and intervals out")
     parser.add_argument("--kept", action="store_true", help="report what is done of it, run nothing")
     parser.add_argument("--processes", type=int, default=2, help="one thread each")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "var" / "imputation", help="results so far")
@@ -33,16 +34,20 @@ def main() -> int:
     data = find_folder(args.data)
     jobs = plan(args.tables, args.methods, args.seeds, data, args.folder)
     risks = [] if args.no_risk else plan_risk(data, args.folder)
+    intervals = [] if args.no_risk else plan_coverage(args.folder)
     try:
         if not args.kept:
             run_each(run_job, jobs, args.processes)
-            run_each(run_risk, risks, args.processes)
+            if risks:
+                run_each(run_coverage, intervals, args.processes)
+                run_each(run_risk, risks, args.processes)
             measure_speed(data, args.folder / "speed.json")
         speed = measure_speed(data, args.folder / "speed.json") if (args.folder / "speed.json").exists() else {}
     except DataNotFound as fault:
         print(fault, file=sys.stderr)
         return 2
-    print(write_report(gather(jobs), speed, risk_section(risks), args.output))
+    more = [coverage_section(intervals), risk_section(risks)]
+    print(write_report(gather(jobs), speed, coverage_claim(intervals), more, args.output))
     return 0
 
 

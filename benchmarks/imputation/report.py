@@ -45,12 +45,18 @@ rows to learn from.
 """
 
 
-def write_report(cells: Sequence[Mapping[str, Any]], speed: Mapping[str, Any], risk: str, output: Path) -> str:
-    """Write the page and the plot; returns what was to be shown."""
+def write_report(
+    cells: Sequence[Mapping[str, Any]],
+    speed: Mapping[str, Any],
+    more_claims: Sequence[str],
+    more: Sequence[str],
+    output: Path,
+) -> str:
+    """Write the page and the plot; ``more`` are sections of others. Returns what was to be shown."""
     frame = pandas.DataFrame(list(cells))
     failed = frame[frame["failed"].notna()] if "failed" in frame else frame.iloc[:0]
     main = frame[(frame["mechanism"] == MAIN[0]) & (frame["rate"] == MAIN[1])]
-    claims = [*_claims(main), *_speed_claims(speed)]
+    claims = [*_claims(main), *_speed_claims(speed), *more_claims]
     head = HEAD.format(rate=MAIN[1], draws=N_DRAWS, rows=DRAWN_ROWS, adversary=ADVERSARY)
     parts = [head, "## What was to be shown\n", "\n".join(f"- {claim}" for claim in claims)]
     parts += [
@@ -59,8 +65,7 @@ def write_report(cells: Sequence[Mapping[str, Any]], speed: Mapping[str, Any], r
     ]
     parts += ["## Other gaps\n", _other_gaps(frame), "## Speed, side by side\n", _speed(speed)]
     parts += ["## Fits that failed\n", _failures(failed, len(frame))]
-    if risk:
-        parts.append(risk)
+    parts += [section for section in more if section]
     output.mkdir(parents=True, exist_ok=True)
     (output / f"{NAME}.md").write_text("\n".join(parts) + "\n")
     _plot(main, output / f"{NAME}.png")
