@@ -132,6 +132,6 @@ def coverage_claim(jobs: Sequence[CoverageJob]) -> list[str]:
 _HEAD = f"""## Intervals where the truth is known
 
 The synthetic world of [trust.md](trust.md), {RATE:.0%} of all values missing, in source markets as in new ones;
-{N_MARKETS} new markets, {N_QUERY} accounts each. The share of accounts whose true PD, that of the whole row, lies in the
-90 % interval; in brackets the interval's mean width in logits and the expected log loss.
+{N_MARKETS} new markets, {N_QUERY} accounts each. The share of accounts whose true PD, that of the whole row, lies in
+the 90 % interval; in brackets the interval's mean width in logits and the expected log loss.
 """

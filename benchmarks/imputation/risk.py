@@ -167,7 +167,8 @@ class Trees:
         return expit(_logits(self.model, self._plain(query)) + level), None, None
 
     def _plain(self, features: pandas.DataFrame) -> pandas.DataFrame:
-        typed = {name: pandas.Categorical(features[name], categories=known) for name, known in self.levels.items()}
+        seen = {name: features[name].where(features[name].isin(known)) for name, known in self.levels.items()}
+        typed = {name: pandas.Categorical(seen[name], categories=known) for name, known in self.levels.items()}
         return features.assign(**typed)
 
 

@@ -1,0 +1,213 @@
+"""The imputation benchmark: gaps, metrics and rivals by hand, a run that resumes, a report that says what failed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+
+from benchmarks.few_shot.data import Rows
+from benchmarks.imputation import run as running
+from benchmarks.imputation.chained import fit_chained
+from benchmarks.imputation.coverage import CoverageJob, coverage_claim, coverage_section
+from benchmarks.imputation.gaps import make_gaps
+from benchmarks.imputation.libraries import fit_neighbours, fit_ridge
+from benchmarks.imputation.metrics import covered, crps, rmse, two_sample_auc
+from benchmarks.imputation.report import write_report
+from benchmarks.imputation.risk import RiskJob, Trees, risk_section
+from benchmarks.imputation.tables import TABLES, Table
+from meta.imputers import Layout
+
+MIXED = Layout(("a", "b", "kind"), (None, None, ("x", "y")))
+
+
+def related(n_rows: int = 600, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=n_rows)
+    return np.stack([a, 2.0 * a + 0.2 * rng.normal(size=n_rows), (a > 0).astype(float)], axis=1)
+
+
+def test_gaps_at_random_by_a_column_and_by_themselves() -> None:
+    values, rng = related(20_000), np.random.default_rng(0)
+    for mechanism in ("MCAR", "MNAR"):
+        assert make_gaps(values, mechanism, 0.3, rng).mean(axis=0) == pytest.approx([0.3] * 3, abs=0.015)
+    by_first = make_gaps(values, "MAR", 0.3, rng)
+    assert by_first.mean(axis=0) == pytest.approx([0.0, 0.3, 0.3], abs=0.015)
+    high = values[:, 0] > np.quantile(values[:, 0], 0.9)
+    assert by_first[high, 1].mean() > 0.5 > 0.1 > by_first[values[:, 0] < np.quantile(values[:, 0], 0.1), 1].mean()
+    own = make_gaps(values, "MNAR", 0.3, rng)[:, 1]
+    assert values[own, 1].mean() > values[~own, 1].mean() + 0.5
+
+
+def test_what_has_no_value_is_not_hidden() -> None:
+    values = related(500)
+    values[:100, 1] = np.nan
+    assert not make_gaps(values, "MNAR", 0.5, np.random.default_rng(0))[:100, 1].any()
+
+
+def test_rmse_by_hand() -> None:
+    asked = np.array([[True, False], [True, False]])
+    assert rmse(np.array([[1.0, 9.0], [4.0, 9.0]]), np.array([[1.0, 0.0], [2.0, 0.0]]), asked) == pytest.approx(2**0.5)
+
+
+def test_crps_by_hand_and_of_one_value() -> None:
+    # mean distance to the truth 2, of the three pairs 2, 4 and 6: mean 4
+    assert crps(np.array([[0.0], [2.0], [6.0]]), np.array([2.0])).tolist() == [pytest.approx(2.0 - 2.0)]
+    assert crps(np.full((5, 1), 3.0), np.array([1.0])).tolist() == [pytest.approx(2.0)]
+
+
+def test_right_draws_cover_nine_in_ten_discrete_ones_too() -> None:
+    rng = np.random.default_rng(0)
+    for round_ in (lambda x: x, np.rint):
+        draws, truth = round_(rng.normal(size=(20, 20_000))), round_(rng.normal(size=20_000))
+        assert covered(draws, truth, rng).mean() == pytest.approx(0.9, abs=0.02)
+    assert covered(0.3 * draws, truth, rng).mean() < 0.6
+
+
+def test_rows_of_one_kind_cannot_be_told_apart_and_shifted_ones_can() -> None:
+    real = related(1500, 1)
+    assert two_sample_auc(real, related(1500, 2), 0) < 0.6
+    assert two_sample_auc(real, related(1500, 2) + np.array([0.0, 1.0, 0.0]), 0) > 0.9
+
+
+def test_tables_code_categories_and_scale_to_one(tmp_path: Path) -> None:
+    frame = pandas.DataFrame({"Cont 1": [0.0, 5.0, 10.0], "Cont 2 ": [1.0, 2.0, 5.0]})
+    frame.to_csv(tmp_path / "spam.csv", index=False)
+    table = TABLES["spam"](tmp_path)
+    assert table.layout.names == ("Cont 1", "Cont 2")
+    np.testing.assert_allclose(table.scaled(table.layout.one_hot(table.values))[:, 1], [0.0, 0.25, 1.0])
+    mixed = Table.of("mixed", MIXED, related(50))
+    assert mixed.owners.tolist() == [0, 1, 2, 2]
+
+
+def test_chained_trees_follow_other_columns_and_draw_around_it() -> None:
+    truth, rng = related(), np.random.default_rng(1)
+    gaps = make_gaps(truth, "MCAR", 0.2, rng)
+    known = np.where(gaps, np.nan, truth)
+    fitted = fit_chained(MIXED, known, 0, n_rounds=2)
+    filled = fitted.fill(known)
+    assert np.abs(filled - truth)[gaps[:, 1] & ~gaps[:, 0], 1].mean() < 0.7
+    drawn = fitted.draw(known, rng.random((30, *known.shape)))
+    one = gaps[:, 1] & ~gaps[:, 0]
+    assert 0.1 < drawn[:, one, 1].std(axis=0).mean() < 1.0
+    assert set(np.unique(drawn[:, :, 2])) <= {0.0, 1.0}
+    np.testing.assert_allclose(fitted.expected(known)[:, 2:].sum(axis=1), 1.0)
+
+
+def test_scikit_learns_imputers_stand_behind_the_same_protocol() -> None:
+    truth = related(300)
+    known = np.where(make_gaps(truth, "MCAR", 0.2, np.random.default_rng(1)), np.nan, truth)
+    for fit in (fit_ridge, fit_neighbours):
+        fitted = fit(MIXED, known, 0)
+        assert fitted.expected(known).shape == (300, 4)
+        assert not np.isnan(fitted.fill(known)).any()
+        assert fitted.draw(known, np.random.default_rng(0).random((3, *known.shape))).shape == (3, 300, 3)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(running.TABLES, "letter", lambda folder: Table.of("small", MIXED, related(400)))
+
+
+def test_a_run_leaves_files_and_takes_up_what_is_there(small: None, tmp_path: Path) -> None:
+    jobs = running.plan(["letter"], ["mean", "gain_paper"], 1, tmp_path, tmp_path / "kept")
+    assert [(job.method, job.seed) for job in jobs] == [("mean", 0), ("gain_paper", 0)]
+    running.run_job(jobs[0])
+    (cell,) = running.gather(jobs)
+    assert cell["rmse"] == pytest.approx(cell["rmse"])
+    assert cell["coverage"] < 0.2
+    assert 0.5 < cell["told_apart"] <= 1.0
+    jobs[0].file.write_text(json.dumps({"kept": True}))
+    running.run_job(jobs[0])
+    assert running.gather(jobs) == [{"kept": True}]
+
+
+def test_a_fit_that_fails_is_a_result(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job,) = running.plan(["letter"], ["gain_paper"], 1, tmp_path, tmp_path / "kept")
+    monkeypatch.setattr(running, "make_gaps", lambda values, *rest: np.zeros(values.shape, dtype=bool))
+    running.run_job(job)
+    assert running.gather([job])[0]["failed"].startswith("InvalidColumns: GAIN learns from gaps")
+
+
+def cells(ours: float, cover: float) -> list[dict]:
+    def cell(method: str, seed: int, error: float, coverage: float) -> dict:
+        return {
+            **{"table": "credit", "mechanism": "MCAR", "rate": 0.2, "seed": seed, "method": method, "rmse": error},
+            **{"crps": error / 4, "coverage": coverage, "told_apart": 0.6, "fit_s": 9.0, "fill_s_per_100k": 0.5},
+        }
+
+    rivals = [
+        cell("lightgbm", 0, 0.118, 0.86),
+        cell("gain_reference", 0, 0.136, 0.2),
+        cell("gain_reference", 1, 0.138, 0.2),
+    ]
+    return [*rivals, cell("conditional", 0, ours, cover)]
+
+
+def test_the_report_says_what_was_reached(tmp_path: Path) -> None:
+    speed = {
+        "many": {"conditional": 0.4, "gain": 0.2, "boosting": 24.0, "lightgbm": 9.0},
+        "one": {"conditional": 2e-4, "gain": 1e-4},
+    }
+    told = write_report(cells(0.119, 0.91), speed, ["REACHED: more"], ["## More\n"], tmp_path)
+    assert "REACHED: Credit, 23 numbers: conditional 0.1190, within 5 % of the best chained" in told
+    assert "60 times faster" in told
+    page = (tmp_path / "imputation.md").read_text()
+    assert "| Chained LightGBM, by column type | 1 | 0.1180 |" in page
+    assert page.count("REACHED: more") == 1
+    assert "## More" in page
+    assert (tmp_path / "imputation.png").stat().st_size > 1000
+    told = write_report(cells(0.13, 0.99), speed | {"many": speed["many"] | {"conditional": 1.0}}, [], [], tmp_path)
+    assert "**NOT REACHED: Credit, 23 numbers: conditional 0.1300, within 5 %" in told
+    assert "**NOT REACHED: Credit, 23 numbers: coverage 99.0%" in told
+    assert "**NOT REACHED: 100,000 rows 24 times faster" in told
+
+
+def test_failed_fits_are_listed(tmp_path: Path) -> None:
+    broken = {
+        "table": "credit",
+        "mechanism": "MCAR",
+        "rate": 0.2,
+        "seed": 4,
+        "method": "gain_paper",
+        "failed": "TrainingDiverged: x",
+    }
+    write_report([*cells(0.119, 0.9), broken], {}, [], [], tmp_path)
+    assert "- credit, gain_paper, seed 4: TrainingDiverged: x" in (tmp_path / "imputation.md").read_text()
+
+
+def test_trees_split_on_gaps_themselves() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=3000)
+    y = (rng.random(3000) < 1 / (1 + np.exp(-2.0 * x))).astype(float)
+    features = pandas.DataFrame(
+        {"a": np.where(rng.random(3000) < 0.3, np.nan, x), "kind": rng.choice(["u", "v"], 3000)}
+    )
+    rows = Rows(features.astype({"kind": object}), y, np.repeat([f"M{i}" for i in range(8)], 375))
+    model = Trees(rows)
+    pd, low, high = model.pds(
+        features[:0], y[:0], pandas.DataFrame({"a": [-1.5, np.nan, 1.5], "kind": ["u", "v", "new"]})
+    )
+    assert pd[0] < pd[1] < pd[2]
+    assert (low, high) == (None, None)
+
+
+def test_sections_are_of_what_was_run(tmp_path: Path) -> None:
+    assert risk_section([RiskJob("taiwan", "MCAR", 0.3, "none", tmp_path, tmp_path)]) == ""
+    for way, loss in (("none", 0.5), ("conditional", 0.49)):
+        rows = [
+            {"market": m, "draw": 0, "n": n, "log_loss": loss, "auc": 0.7, "held": True, "slope": 1.0}
+            for m in ("A", "B")
+            for n in (0, 20)
+        ]
+        (tmp_path / f"risk.taiwan.MCAR30.{way}.json").write_text(json.dumps({"strongest": "x", "rows": rows}))
+    jobs = [RiskJob("taiwan", "MCAR", 0.3, way, tmp_path, tmp_path) for way in ("none", "conditional")]
+    assert "| theta, conditional | -0.0100 [-0.0100, -0.0100] |" in risk_section(jobs)
+    held = [{"market": "N", "design": "random", "size": 0, "held": 0.97, "log_loss": 0.2, "width": 1.0}]
+    job = CoverageJob("conditional", 0.25, tmp_path)
+    assert coverage_section([job]) == ""
+    assert coverage_claim([job]) == []
+    job.file.write_text(json.dumps(held))
+    assert "97.0% (width 1.00" in coverage_section([job])
+    assert coverage_claim([job])[0].startswith("**NOT REACHED")
