@@ -12,6 +12,7 @@ LOCK_TOOLS := build/lock-tools
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format lock image image-check compose-check clean
 .PHONY: bench-few-shot bench-families bench-trust bench-backbone bench-engine bench-open-question bench-papers
+.PHONY: bench-imputation
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +71,9 @@ bench-open-question: $(DEV)  ## learning curves to all rows: is a learned start 
 
 bench-papers: $(DEV)  ## the papers' own tables with our learners: docs/results; [ARGS="--omniglot FOLDER"]
 	$(BIN)/python -m benchmarks.papers $(ARGS)
+
+bench-imputation: $(DEV)  ## what fills a gap best, and what filling does for default risk: docs/results; [ARGS=]
+	$(BIN)/python -m benchmarks.imputation $(ARGS)
 
 lock: $(LOCK_TOOLS)  ## pin every dependency again after a change in pyproject.toml; [UPGRADE=--upgrade]
 	deploy/lock.sh $(LOCK_TOOLS)/bin/pip-compile $(UPGRADE)

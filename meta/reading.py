@@ -25,12 +25,14 @@ class Accounts:
     """Encoded accounts, and what else those with gaps may be.
 
     Shapes:  x (n_rows, n_features), gaps filled by the best guess; gapped (n_gapped,): places of the rows with gaps;
-             drawn (n_gapped, N_DRAWS, n_features): draws of the same rows, all equally likely.
+             drawn (n_gapped, N_DRAWS, n_features): draws of the same rows, all equally likely; whole, of the same
+             shape: the draws as if they had been given, without the flags that they were missing.
     """
 
     x: NDArray[np.float32]
     gapped: NDArray[np.int64]
     drawn: NDArray[np.float32]
+    whole: NDArray[np.float32]
 
     def variants(self) -> list[NDArray[np.float32]]:
         """By row, what it may be: (1, n_features) or (N_DRAWS, n_features)."""
@@ -59,7 +61,8 @@ class Reading:
         n_features = self.encoder.n_features
         if self.imputer is None:
             x = self.encoder.encode(columns)
-            return Accounts(x, np.empty(0, np.int64), np.empty((0, N_DRAWS, n_features), np.float32))
+            none = np.empty((0, N_DRAWS, n_features), np.float32)
+            return Accounts(x, np.empty(0, np.int64), none, none)
         values, missing = self._look(columns)
         gapped = np.flatnonzero(missing.any(axis=1))
         x = self._encode_filled(columns, self.imputer.fill(values), missing)
@@ -68,7 +71,9 @@ class Reading:
             rows = _rows(columns, gapped)
             for i, filled in enumerate(self.imputer.draw(values[gapped], self._luck)):
                 drawn[:, i] = self._encode_filled(rows, filled, missing[gapped])
-        return Accounts(x, gapped, drawn)
+        whole = drawn.copy()
+        whole[:, :, self._flags_of_filled] = 0.0
+        return Accounts(x, gapped, drawn, whole)
 
     def filled(self, columns: Columns) -> NDArray[np.bool_]:
         """What would be filled, (n_rows, n_columns); nothing without an imputer."""
@@ -91,6 +96,12 @@ class Reading:
     @cached_property
     def layout(self) -> Layout:
         return layout_of(self.encoder)
+
+    @cached_property
+    def _flags_of_filled(self) -> NDArray[np.int64]:
+        """Flags of the columns that can be filled; a category of which none is known cannot."""
+        able = [known is None or len(known) > 0 for known in self.layout.categories]
+        return self.encoder.missing_slots[np.array(able, dtype=bool)]
 
     @cached_property
     def _luck(self) -> FloatArray:

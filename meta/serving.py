@@ -44,6 +44,10 @@ class PdInterval:
 class Scored:
     """PDs (n_rows,) and what their intervals are made of: the network's logits of the best guess, the mean logit over
     what a row may be, and its standard deviation.
+
+    A network that is told what was filled has learned that a fill says nothing new, so that its PDs hardly differ
+    between draws. How far the account's PD may lie from the served one, once the values are known, is what it says of
+    the same draws as if they had been given.
     """
 
     pd: FloatArray
@@ -109,11 +113,15 @@ class ServedModel:
         pd, spread = _pd(center), np.zeros(len(center))
         if len(accounts.gapped):
             n_gapped, n_draws, n_features = accounts.drawn.shape
-            drawn = self.logits(accounts.drawn.reshape(-1, n_features)).reshape(n_gapped, n_draws)
+            told, whole = (
+                self.logits(rows.reshape(-1, n_features)).reshape(n_gapped, n_draws)
+                for rows in (accounts.drawn, accounts.whole)
+            )
             # sums along rows, of one length: the same bits whatever rows are asked for beside
-            center[accounts.gapped] = drawn.mean(axis=1)
-            spread[accounts.gapped] = drawn.std(axis=1)
-            pd[accounts.gapped] = _pd(drawn).mean(axis=1)
+            served = _pd(told).mean(axis=1)
+            pd[accounts.gapped] = served
+            center[accounts.gapped] = whole.mean(axis=1) + _logit(served) - _logit(_pd(whole).mean(axis=1))
+            spread[accounts.gapped] = whole.std(axis=1, ddof=1)
         return Scored(pd, network, center, spread)
 
     def _moved(self, network: FloatArray, x: NDArray[np.float32]) -> FloatArray:
@@ -171,6 +179,11 @@ def _arrays(tensors: Params) -> dict[str, NDArray[Any]]:
 def _shapes(weights: Weights) -> dict[str, tuple[int, ...]]:
     """Shapes by name; how many rows a support left behind is no trait of the network."""
     return {name: value.shape[1:] if name.startswith(SEEN) else value.shape for name, value in weights.items()}
+
+
+def _logit(pd: FloatArray) -> FloatArray:
+    logits: FloatArray = np.log(pd) - np.log1p(-pd)
+    return logits
 
 
 def _pd(logits: FloatArray) -> FloatArray:
