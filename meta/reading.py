@@ -101,7 +101,8 @@ class Reading:
     def _flags_of_filled(self) -> NDArray[np.int64]:
         """Flags of the columns that can be filled; a category of which none is known cannot."""
         able = [known is None or len(known) > 0 for known in self.layout.categories]
-        return self.encoder.missing_slots[np.array(able, dtype=bool)]
+        flags: NDArray[np.int64] = self.encoder.missing_slots[np.array(able, dtype=bool)]
+        return flags
 
     @cached_property
     def _luck(self) -> FloatArray:
