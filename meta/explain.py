@@ -42,35 +42,13 @@ class Breakdown:
 
 
 def explain(
-    logits: Logits,
-    rows: Sequence[NDArray[np.float32]],
-    reference: NDArray[np.float32],
-    column_of_slot: NDArray[np.int64],
+    logits: Logits, x: NDArray[np.float32], reference: NDArray[np.float32], column_of_slot: NDArray[np.int64]
 ) -> list[Breakdown]:
-    """Take the logits of encoded rows apart; reference (n_features,) is encoded too.
-
-    rows: each (n_features,), or (n_variants, n_features): what a row with gaps may be, scored by the mean PD.
-    """
+    """Take the logits of encoded rows x (n_rows, n_features) apart; reference (n_features,) is encoded too."""
     n_columns = int(column_of_slot.max()) + 1
     orders = _orders(n_columns)
     base = float(logits(reference[None, :])[0])
-    return [_explain_row(logits, np.atleast_2d(row), reference, column_of_slot, orders, base) for row in rows]
-
-
-def _values(
-    logits: Logits, switched: NDArray[np.bool_], row: NDArray[np.float32], reference: NDArray[np.float32]
-) -> FloatArray:
-    """Logits (n_states,) of the row where ``switched`` (n_states, n_features), of the reference elsewhere."""
-    if len(row) == 1:
-        return logits(np.where(switched, row[0], reference))
-    found = logits(np.where(switched, row[0], reference))
-    varies = (row != row[0]).any(axis=0)
-    several = np.flatnonzero((switched & varies).any(axis=1))  # in other states all variants are alike
-    states = np.where(switched[several, None, :], row, reference).reshape(-1, row.shape[1])
-    pd = 1.0 / (1.0 + np.exp(-logits(states).reshape(len(several), len(row))))
-    mean = pd.mean(axis=1)
-    found[several] = np.log(mean) - np.log1p(-mean)
-    return found
+    return [_explain_row(logits, row, reference, column_of_slot, orders, base) for row in x]
 
 
 def _orders(n_columns: int) -> NDArray[np.int64]:
@@ -95,7 +73,7 @@ def _explain_row(
     alone = ~np.eye(n_columns, dtype=bool)
     states = np.concatenate([switched.reshape(-1, n_columns), alone])
     found, place = np.unique(states, axis=0, return_inverse=True)
-    values = _values(logits, found[:, column_of_slot], row, reference)[place.reshape(-1)]
+    values = logits(np.where(found[:, column_of_slot], row, reference))[place.reshape(-1)]
     paths = values[: switched.shape[0] * (n_columns + 1)].reshape(len(orders), n_columns + 1)
     changes = np.diff(paths, axis=1)
     contributions = np.empty_like(changes)

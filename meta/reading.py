@@ -24,22 +24,14 @@ N_DRAWS = 20
 class Accounts:
     """Encoded accounts, and what else those with gaps may be.
 
-    Shapes:  x (n_rows, n_features), gaps filled by the best guess; gapped (n_gapped,): places of the rows with gaps;
-             drawn (n_gapped, N_DRAWS, n_features): draws of the same rows, all equally likely; whole, of the same
-             shape: the draws as if they had been given, without the flags that they were missing.
+    Shapes:  x (n_rows, n_features), gaps filled by what is expected; gapped (n_gapped,): places of the rows with gaps;
+             whole (n_gapped, N_DRAWS, n_features): draws of these rows, all equally likely, as if they had been given:
+             without the flags that values were missing.
     """
 
     x: NDArray[np.float32]
     gapped: NDArray[np.int64]
-    drawn: NDArray[np.float32]
     whole: NDArray[np.float32]
-
-    def variants(self) -> list[NDArray[np.float32]]:
-        """By row, what it may be: (1, n_features) or (N_DRAWS, n_features)."""
-        found = [row[None] for row in self.x]
-        for place, row in enumerate(self.gapped):
-            found[row] = self.drawn[place]
-        return found
 
 
 @dataclass(frozen=True)
@@ -50,30 +42,38 @@ class Reading:
     imputer: FittedImputer | None = None
 
     def encode(self, columns: Columns) -> NDArray[np.float32]:
-        """Encode columns to (n_rows, n_features), gaps filled by the best guess. Raises InvalidColumns."""
+        """Encode columns to (n_rows, n_features), gaps filled by what is expected. Raises InvalidColumns.
+
+        A mean stands for a number, and for a category each category's probability. Networks learn from rows filled so:
+        effects of a column are then the same for fills as for values, where draws, which know nothing of the outcome,
+        would have them learned too small.
+        Source:  regression calibration, Carroll, Ruppert, Stefanski & Crainiceanu 2006, chapter 4.
+        """
         if self.imputer is None:
             return self.encoder.encode(columns)
-        values, missing = self._look(columns)
-        return self._encode_filled(columns, self.imputer.fill(values), missing)
+        values, missing = self.layout.values(columns), self.layout.missing(columns)
+        expected = self.imputer.expected(values)
+        encoded = self._encode_filled(columns, self.layout.decide(expected), missing)
+        starts = np.cumsum([0, *self.layout.widths])
+        for i in np.flatnonzero(missing.any(axis=0)).tolist():
+            gaps, n_categories = missing[:, i], self.layout.n_categories[i]
+            if n_categories:
+                slots = np.flatnonzero(self.encoder.column_of_slot == i)[:n_categories]
+                encoded[np.ix_(gaps, slots)] = expected[gaps, starts[i] : starts[i + 1]]
+            encoded[gaps, self.encoder.missing_slots[i]] = 1.0
+        return encoded
 
     def read(self, columns: Columns) -> Accounts:
-        """Encode columns with draws of what is missing; each row the same alone and in any batch."""
-        n_features = self.encoder.n_features
-        if self.imputer is None:
-            x = self.encoder.encode(columns)
-            none = np.empty((0, N_DRAWS, n_features), np.float32)
-            return Accounts(x, np.empty(0, np.int64), none, none)
-        values, missing = self._look(columns)
-        gapped = np.flatnonzero(missing.any(axis=1))
-        x = self._encode_filled(columns, self.imputer.fill(values), missing)
-        drawn = np.empty((len(gapped), N_DRAWS, n_features), np.float32)
-        if len(gapped):
+        """Encode columns, and draws of what is missing; each row the same alone and in any batch."""
+        x, n_features = self.encode(columns), self.encoder.n_features
+        gapped = np.flatnonzero(self.filled(columns).any(axis=1))
+        whole = np.empty((len(gapped), N_DRAWS, n_features), np.float32)
+        if self.imputer is not None and len(gapped):
             rows = _rows(columns, gapped)
-            for i, filled in enumerate(self.imputer.draw(values[gapped], self._luck)):
-                drawn[:, i] = self._encode_filled(rows, filled, missing[gapped])
-        whole = drawn.copy()
-        whole[:, :, self._flags_of_filled] = 0.0
-        return Accounts(x, gapped, drawn, whole)
+            missing = self.layout.missing(rows)
+            for i, filled in enumerate(self.imputer.draw(self.layout.values(rows), self._luck)):
+                whole[:, i] = self._encode_filled(rows, filled, missing)
+        return Accounts(x, gapped, whole)
 
     def filled(self, columns: Columns) -> NDArray[np.bool_]:
         """What would be filled, (n_rows, n_columns); nothing without an imputer."""
@@ -85,24 +85,9 @@ class Reading:
         counts = self.filled(columns).sum(axis=0).tolist()
         return {name: n for name, n in zip(self.layout.names, counts, strict=True) if n}
 
-    def encode_drawn(self, columns: Columns, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Encode columns with one draw a row: what a network learns from, since it is to score draws."""
-        if self.imputer is None:
-            return self.encoder.encode(columns)
-        values, missing = self._look(columns)
-        filled = self.imputer.draw(values, rng.random((1, *values.shape)))[0]
-        return self._encode_filled(columns, filled, missing)
-
     @cached_property
     def layout(self) -> Layout:
         return layout_of(self.encoder)
-
-    @cached_property
-    def _flags_of_filled(self) -> NDArray[np.int64]:
-        """Flags of the columns that can be filled; a category of which none is known cannot."""
-        able = [known is None or len(known) > 0 for known in self.layout.categories]
-        flags: NDArray[np.int64] = self.encoder.missing_slots[np.array(able, dtype=bool)]
-        return flags
 
     @cached_property
     def _luck(self) -> FloatArray:
@@ -112,20 +97,15 @@ class Reading:
         places = np.stack([rng.permutation(N_DRAWS) for _ in range(n_columns)], axis=1)
         return ((places + 0.5) / N_DRAWS)[:, None, :]
 
-    def _look(self, columns: Columns) -> tuple[FloatArray, NDArray[np.bool_]]:
-        return self.layout.values(columns), self.layout.missing(columns)
-
     def _encode_filled(self, columns: Columns, filled: FloatArray, missing: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Encode columns with ``filled`` (n_rows, n_columns) where they are missing, as if it had been given."""
         replaced = dict(columns)
         guesses = self.layout.columns(filled)
-        touched = np.flatnonzero(missing.any(axis=0))
-        for i in touched:
+        for i in np.flatnonzero(missing.any(axis=0)).tolist():
             name = self.layout.names[i]
             given, guessed = columns[name], guesses[name]
             replaced[name] = [guessed[r] if gap else given[r] for r, gap in enumerate(missing[:, i])]
-        encoded = self.encoder.encode(replaced)
-        encoded[:, self.encoder.missing_slots[touched]] = missing[:, touched]
-        return encoded
+        return self.encoder.encode(replaced)
 
 
 def layout_of(encoder: Encoder) -> Layout:

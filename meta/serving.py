@@ -45,9 +45,8 @@ class Scored:
     """PDs (n_rows,) and what their intervals are made of: the network's logits of the best guess, the mean logit over
     what a row may be, and its standard deviation.
 
-    A network that is told what was filled has learned that a fill says nothing new, so that its PDs hardly differ
-    between draws. How far the account's PD may lie from the served one, once the values are known, is what it says of
-    the same draws as if they had been given.
+    How far an account's PD may lie from the served one, once the missing values are known, is what the network says of
+    draws of them.
     """
 
     pd: FloatArray
@@ -60,7 +59,8 @@ class Scored:
 class ServedModel:
     """A theta's reading of accounts and a theta_prime's weights, ready to score.
 
-    An account with gaps, where theta carries an imputer, is scored by the mean PD of what it may be.
+    Where theta carries an imputer, an account with gaps is scored by what is expected to stand there, which is how the
+    network learned; its interval also allows for what else may.
 
     Shapes:  effects: ``level`` (1,), and where the learner moves them ``scale``, ``shift`` (1,) and ``slope``
              (n_features,), all of which ``forward`` knows nothing of; reference (n_features,), encoded.
@@ -74,7 +74,7 @@ class ServedModel:
 
     def pd(self, columns: Mapping[str, Any]) -> FloatArray:
         """Probabilities of default, one a row; the same bits alone and in any batch."""
-        return self._score(self.reading.read(columns)).pd
+        return _pd(self.logits(self.reading.encode(columns)))
 
     def pd_interval(self, columns: Mapping[str, Any]) -> PdInterval:
         """PDs with 90 % intervals; the same bits alone and in any batch."""
@@ -94,8 +94,7 @@ class ServedModel:
 
     def explain(self, columns: Mapping[str, Any]) -> list[Breakdown]:
         """Each row's logit taken apart by columns, numeric ones first, against the reference account."""
-        variants = self.reading.read(columns).variants()
-        return explain(self.logits, variants, self.reference, self.reading.encoder.column_of_slot)
+        return explain(self.logits, self.reading.encode(columns), self.reference, self.reading.encoder.column_of_slot)
 
     def logits(self, x: NDArray[np.float32]) -> FloatArray:
         """Score encoded rows (n_rows, n_features) to logits (n_rows,)."""
@@ -107,20 +106,15 @@ class ServedModel:
         return [[names[i] for i in np.flatnonzero(row)] for row in self.reading.filled(columns)]
 
     def _score(self, accounts: Accounts) -> Scored:
-        """Score rows as they are, and over again those that are one of several."""
+        """Score rows as they are filled, and those with gaps over again for each draw."""
         network = self.forward.logits(accounts.x)
         center = self._moved(network, accounts.x)
         pd, spread = _pd(center), np.zeros(len(center))
         if len(accounts.gapped):
-            n_gapped, n_draws, n_features = accounts.drawn.shape
-            told, whole = (
-                self.logits(rows.reshape(-1, n_features)).reshape(n_gapped, n_draws)
-                for rows in (accounts.drawn, accounts.whole)
-            )
+            n_gapped, n_draws, n_features = accounts.whole.shape
+            whole = self.logits(accounts.whole.reshape(-1, n_features)).reshape(n_gapped, n_draws)
             # sums along rows, of one length: the same bits whatever rows are asked for beside
-            served = _pd(told).mean(axis=1)
-            pd[accounts.gapped] = served
-            center[accounts.gapped] = whole.mean(axis=1) + _logit(served) - _logit(_pd(whole).mean(axis=1))
+            center[accounts.gapped] += whole.mean(axis=1) - _logit(_pd(whole).mean(axis=1))
             spread[accounts.gapped] = whole.std(axis=1, ddof=1)
         return Scored(pd, network, center, spread)
 

@@ -41,8 +41,7 @@ class SourceTable:
     ) -> "SourceTable":
         """Fit encoder and profiles and encode ``source``: columns row_id, market, defaulted and one per feature.
 
-        imputer: one of ``meta.imputers.FITS``, fitted on these rows without their labels; the rows are then encoded
-        with one draw each. Seeded.
+        imputer: one of ``meta.imputers.FITS``, fitted on these rows without their labels; seeded.
         Raises:  InvalidEpisode: the rows cannot teach (one class only, or too few markets); InvalidColumns,
                  InvalidRecipe, TrainingDiverged: the imputer cannot be had of them.
         """
@@ -58,7 +57,7 @@ class SourceTable:
         layout = layout_of(encoder)
         fitted = fit_imputer(imputer, layout, layout.values(given), seed)
         rng = np.random.default_rng(seed)
-        x = Reading(encoder, fitted).encode_drawn(_hide_some(layout, given, rng), rng)
+        x = Reading(encoder, fitted).encode(_hide_some(layout, given, rng))
         return cls(encoder, x, y, market, row_id, profiles, fitted)
 
     def rows_of(self, names: Sequence[str]) -> NDArray[np.bool_]:

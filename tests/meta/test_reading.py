@@ -97,15 +97,33 @@ def test_whole_rows_score_as_without_an_imputer(plain: Theta, model: ServedModel
         np.testing.assert_array_equal(getattr(found, end), getattr(expected, end))
 
 
-def test_a_gap_is_scored_by_the_mean_pd_of_its_draws(theta: Theta, model: ServedModel, accounts: dict) -> None:
+def test_a_gap_is_scored_by_what_is_expected_and_its_interval_by_draws(
+    theta: Theta, model: ServedModel, accounts: dict
+) -> None:
     read = theta.reading.read(accounts)
     assert read.gapped.tolist() == [1, 2, 3]
-    assert read.drawn.shape == (3, N_DRAWS, theta.encoder.n_features)
-    debts = read.drawn[0, :, slot_of(theta.encoder, "debt")]
+    assert read.whole.shape == (3, N_DRAWS, theta.encoder.n_features)
+    assert not read.whole[:, :, theta.encoder.missing_slots].any()
+    debts = read.whole[0, :, slot_of(theta.encoder, "debt")]
     assert len(np.unique(debts)) > N_DRAWS // 2
-    logits = model.logits(read.drawn[0])
-    pds = model.pd(accounts)
-    assert pds[1] == pytest.approx(sigmoid(logits).mean(), rel=1e-12)
+    np.testing.assert_array_equal(model.pd(accounts), sigmoid(model.logits(read.x)))
+    found = model.pd_interval(accounts)
+    logits, drawn = model.logits(read.x)[1], model.logits(read.whole[0])
+    low, high = model.posterior.interval(
+        model.forward.logits(read.x[1:2]),
+        read.x[1:2],
+        np.array([logits + drawn.mean() - np.log(sigmoid(drawn).mean() / (1 - sigmoid(drawn).mean()))]),
+        np.array([drawn.std(ddof=1)]),
+    )
+    np.testing.assert_allclose([found.low[1], found.high[1]], sigmoid(np.array([low[0], high[0]])), rtol=1e-9)
+
+
+def test_a_missing_category_stands_as_its_probabilities(theta: Theta, accounts: dict) -> None:
+    x = theta.reading.encode(accounts)
+    slots = np.flatnonzero(theta.encoder.column_of_slot == 2)
+    shares = theta.imputer.expected(theta.reading.layout.values(accounts))[2, 2:]
+    np.testing.assert_allclose(x[2, slots], [*shares, 0.0, 1.0], rtol=1e-6)
+    assert 0.2 < shares[0] < 0.8
 
 
 def test_what_is_missing_widens_the_interval(model: ServedModel, accounts: dict) -> None:
@@ -173,7 +191,7 @@ def test_theta_carries_its_imputer_and_notices_tampering(theta: Theta, plain: Th
         Theta.unpack(broken, sha256(content), theta.schema_sha256)
 
 
-def test_source_rows_are_filled_by_draws_and_rare_gaps_are_made() -> None:
+def test_source_rows_are_filled_and_rare_gaps_are_made() -> None:
     source = toy_source()
     source.loc[::4, "debt"] = np.nan
     table = SourceTable.from_frame(TOY_COLUMNS, source, "mean", seed=3)
