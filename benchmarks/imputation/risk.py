@@ -267,6 +267,6 @@ _HEAD = f"""## What it does for default risk
 
 Source markets and new ones have the gaps told; in a new market that posts n accounts the strongest numeric column is
 absent besides. {N_MARKETS} held-out markets, {N_DRAWS} draws, {N_QUERY} judged accounts each; log loss, and AUC in
-brackets. Taiwan has no markets: its rows are dealt into 24 at random. Differences are in log loss, below zero is better than the missing state; intervals are 95 %,
-by bootstrap over markets.
+brackets. Taiwan has no markets: its rows are dealt into 24 at random. Differences are in log loss, below zero is better
+than the missing state; intervals are 95 %, by bootstrap over markets.
 """
