@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmarks.few_shot.data import REPOSITORY, DataNotFound, find_folder
 from benchmarks.few_shot.run import run_each
 from benchmarks.imputation.coverage import coverage_claim, coverage_section, plan_coverage, run_coverage
+from benchmarks.imputation.generated import generated_section, measure_generated
 from benchmarks.imputation.methods import METHODS
 from benchmarks.imputation.report import write_report
 from benchmarks.imputation.risk import plan_risk, risk_section, run_risk
@@ -32,6 +33,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     args = arguments()
     data = find_folder(args.data)
+    kept = {name: args.folder / f"{name}.json" for name in ("speed", "generated")}
     jobs = plan(args.tables, args.methods, args.seeds, data, args.folder)
     risks = [] if args.no_risk else plan_risk(data, args.folder)
     intervals = [] if args.no_risk else plan_coverage(args.folder)
@@ -41,12 +43,14 @@ def main() -> int:
             if risks:
                 run_each(run_coverage, intervals, args.processes)
                 run_each(run_risk, risks, args.processes)
-            measure_speed(data, args.folder / "speed.json")
-        speed = measure_speed(data, args.folder / "speed.json") if (args.folder / "speed.json").exists() else {}
+            measure_speed(data, kept["speed"])
+            measure_generated(data, kept["generated"])
+        speed = measure_speed(data, kept["speed"]) if kept["speed"].exists() else {}
+        generated = measure_generated(data, kept["generated"]) if kept["generated"].exists() else {}
     except DataNotFound as fault:
         print(fault, file=sys.stderr)
         return 2
-    more = [coverage_section(intervals), risk_section(risks)]
+    more = [generated_section(generated), coverage_section(intervals), risk_section(risks)]
     print(write_report(gather(jobs), speed, coverage_claim(intervals), more, args.output))
     return 0
 

@@ -8,6 +8,7 @@ import pandas
 import pytest
 
 from benchmarks.few_shot.data import Rows
+from benchmarks.imputation import generated
 from benchmarks.imputation import run as running
 from benchmarks.imputation.chained import fit_chained
 from benchmarks.imputation.coverage import CoverageJob, coverage_claim, coverage_section
@@ -17,7 +18,9 @@ from benchmarks.imputation.metrics import covered, crps, rmse, two_sample_auc
 from benchmarks.imputation.report import write_report
 from benchmarks.imputation.risk import RiskJob, Trees, risk_section
 from benchmarks.imputation.tables import TABLES, Table
+from meta.generator import fit_generator
 from meta.imputers import Layout
+from meta.imputers.conditional_fit import ConditionalSettings
 
 MIXED = Layout(("a", "b", "kind"), (None, None, ("x", "y")))
 
@@ -211,3 +214,21 @@ def test_sections_are_of_what_was_run(tmp_path: Path) -> None:
     job.file.write_text(json.dumps(held))
     assert "97.0% (width 1.00" in coverage_section([job])
     assert coverage_claim([job])[0].startswith("**NOT REACHED")
+
+
+def test_generated_accounts_are_judged_against_real_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table.of("mixed", MIXED, related(1200))
+    y = (np.random.default_rng(3).random(1200) < 1 / (1 + np.exp(-2.0 * table.values[:, 0]))).astype(np.int8)
+    pandas.DataFrame({"default": y}).to_parquet(tmp_path / "taiwan.parquet")
+    monkeypatch.setattr(generated, "credit_one_hot", lambda folder: table)
+    monkeypatch.setattr(generated, "TEACHING", 600)
+    quick = ConditionalSettings(n_steps=250, width=32, n_bins=12)
+    monkeypatch.setattr(generated, "fit_generator", lambda *given: fit_generator(*given, settings=quick))
+    found = generated.measure_generated(tmp_path, tmp_path / "generated.json")
+    assert found["generator"]["correlations"] < 0.2 < found["columns"]["correlations"]
+    assert found["real"]["told_apart"] < 0.6 < found["columns"]["told_apart"]
+    assert found["generator"]["auc"] > 0.6
+    assert generated.measure_generated(tmp_path, tmp_path / "generated.json") == json.loads(json.dumps(found))
+    page = generated.generated_section(found)
+    assert "| Real ones | " in page
+    assert generated.generated_section({}) == ""
