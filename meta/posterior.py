@@ -70,24 +70,25 @@ class Posterior:
         return float(np.linalg.norm(self.root[0].astype(np.float64)))
 
     def interval(
-        self,
-        network_logits: FloatArray,
-        x: NDArray[np.float32],
-        logits: FloatArray,
-        spread: FloatArray | float = 0.0,
+        self, network_logits: FloatArray, x: NDArray[np.float32], logits: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Ends (n_rows,) of the 90 % interval of each row's logit, ``logits`` being served.
+        """Ends (n_rows,) of the 90 % interval of each row's logit, ``logits`` being served."""
+        return self.interval_around(logits, self.logit_sd(network_logits, x))
 
-        spread (n_rows,): standard deviation of the logit over what missing values may be; ``logits`` is then its mean.
+    def interval_around(
+        self, logits: FloatArray, market_sd: FloatArray, missing_sd: FloatArray | float = 0.0
+    ) -> tuple[FloatArray, FloatArray]:
+        """The same, once it is known how far each row's logit depends on the market, ``market_sd`` (n_rows,).
+
+        missing_sd (n_rows,): standard deviation of the logit over what missing values may be; ``logits`` is its mean.
 
         A served PD is an average over what the market may be, and an average of PDs lies nearer to a half than the PD
         of the average logit: the interval is centred further away from a half than the served PD.
         Source:  MacKay 1992, Neural Computation 4(5), section 3, for the mean of a logit-normal PD, here solved for
                  its center.
         """
-        market = self.logit_sd(network_logits, x)
-        center = logits * np.sqrt(1.0 + np.pi * market**2 / 8.0)
-        reach = REACH * np.sqrt(market**2 + self.prior.theta_sd**2 + spread**2)
+        center = logits * np.sqrt(1.0 + np.pi * market_sd**2 / 8.0)
+        reach = REACH * np.sqrt(market_sd**2 + self.prior.theta_sd**2 + missing_sd**2)
         return center - reach, center + reach
 
     def logit_sd(self, network_logits: FloatArray, x: NDArray[np.float32]) -> FloatArray:

@@ -42,17 +42,17 @@ class PdInterval:
 
 @dataclass(frozen=True)
 class Scored:
-    """PDs (n_rows,) and what their intervals are made of: the network's logits of the best guess, the mean logit over
-    what a row may be, and its standard deviation.
+    """PDs (n_rows,) and what their intervals are made of: the mean logit over what a row may be, and its standard
+    deviations over that (``missing_sd``) and over what the market may be (``market_sd``).
 
     How far an account's PD may lie from the served one, once the missing values are known, is what the network says of
-    draws of them.
+    draws of them; and a market's own slopes matter for draws, where they hardly do for expected values.
     """
 
     pd: FloatArray
-    network: FloatArray
     center: FloatArray
-    spread: FloatArray
+    market_sd: FloatArray
+    missing_sd: FloatArray
 
 
 @dataclass(frozen=True)
@@ -78,17 +78,16 @@ class ServedModel:
 
     def pd_interval(self, columns: Mapping[str, Any]) -> PdInterval:
         """PDs with 90 % intervals; the same bits alone and in any batch."""
-        accounts = self.reading.read(columns)
-        scored = self._score(accounts)
-        low, high = self.posterior.interval(scored.network, accounts.x, scored.center, scored.spread)
+        scored = self._score(self.reading.read(columns))
+        low, high = self.posterior.interval_around(scored.center, scored.market_sd, scored.missing_sd)
         return PdInterval(scored.pd, _pd(low), _pd(high))
 
     def mean_pd_interval(self, columns: Mapping[str, Any]) -> tuple[float, float]:
         """The 90 % interval of the mean PD over these rows: how sure the market's level is, accounts aside."""
-        accounts = self.reading.read(columns)
-        scored = self._score(accounts)
-        sd = self.posterior.mean_pd_sd(scored.network, accounts.x, scored.center)
-        mean, reach = float(scored.pd.mean()), REACH * sd
+        x = self.reading.encode(columns)
+        network = self.forward.logits(x)
+        logits = self._moved(network, x)
+        mean, reach = float(_pd(logits).mean()), REACH * self.posterior.mean_pd_sd(network, x, logits)
         center = np.log(mean) - np.log1p(-mean)
         return float(_pd(np.array(center - reach))), float(_pd(np.array(center + reach)))
 
@@ -107,16 +106,20 @@ class ServedModel:
 
     def _score(self, accounts: Accounts) -> Scored:
         """Score rows as they are filled, and those with gaps over again for each draw."""
-        network = self.forward.logits(accounts.x)
-        center = self._moved(network, accounts.x)
-        pd, spread = _pd(center), np.zeros(len(center))
-        if len(accounts.gapped):
-            n_gapped, n_draws, n_features = accounts.whole.shape
-            whole = self.logits(accounts.whole.reshape(-1, n_features)).reshape(n_gapped, n_draws)
+        x, gapped = accounts.x, accounts.gapped
+        network = self.forward.logits(x)
+        center, market_sd = self._moved(network, x), self.posterior.logit_sd(network, x)
+        pd, missing_sd = _pd(center), np.zeros(len(center))
+        if len(gapped):
+            shape, rows = accounts.whole.shape[:2], accounts.whole.reshape(-1, x.shape[1])
+            network = self.forward.logits(rows)
             # sums along rows, of one length: the same bits whatever rows are asked for beside
-            center[accounts.gapped] += whole.mean(axis=1) - _logit(_pd(whole).mean(axis=1))
-            spread[accounts.gapped] = whole.std(axis=1, ddof=1)
-        return Scored(pd, network, center, spread)
+            logits = self._moved(network, rows).reshape(shape)
+            center[gapped] += logits.mean(axis=1) - _logit(_pd(logits).mean(axis=1))
+            missing_sd[gapped] = logits.std(axis=1, ddof=1)
+            variance = self.posterior.logit_sd(network, rows).reshape(shape) ** 2
+            market_sd[gapped] = np.sqrt(variance.mean(axis=1))
+        return Scored(pd, center, market_sd, missing_sd)
 
     def _moved(self, network: FloatArray, x: NDArray[np.float32]) -> FloatArray:
         """Add the market's effects and level to the network's logits."""

@@ -109,12 +109,9 @@ def test_a_gap_is_scored_by_what_is_expected_and_its_interval_by_draws(
     np.testing.assert_allclose(model.pd(accounts), sigmoid(model.logits(read.x)), rtol=1e-12)
     found = model.pd_interval(accounts)
     logits, drawn = model.logits(read.x)[1], model.logits(read.whole[0])
-    low, high = model.posterior.interval(
-        model.forward.logits(read.x[1:2]),
-        read.x[1:2],
-        np.array([logits + drawn.mean() - np.log(sigmoid(drawn).mean() / (1 - sigmoid(drawn).mean()))]),
-        np.array([drawn.std(ddof=1)]),
-    )
+    market_sd = np.sqrt((model.posterior.logit_sd(model.forward.logits(read.whole[0]), read.whole[0]) ** 2).mean())
+    center = logits + drawn.mean() - np.log(sigmoid(drawn).mean() / (1 - sigmoid(drawn).mean()))
+    low, high = model.posterior.interval_around(*(np.array([v]) for v in (center, market_sd, drawn.std(ddof=1))))
     np.testing.assert_allclose([found.low[1], found.high[1]], sigmoid(np.array([low[0], high[0]])), rtol=1e-9)
 
 
