@@ -30,7 +30,7 @@ OUTER_LR = 0.003
 STEPS = {1: 5000, 5: 2500}  # by shots: a meta-batch of 5 shots has five times the rows
 LONGER = 4
 MORE = f"MAML, {LONGER} x the steps"  # says how much of a distance from the papers is the budget
-SLOW = 3  # times the steps for those that leave a guess late
+TIMES = {MORE: LONGER, "CAVIA": 3, "Memory-augmented": 3, "Memory-augmented, own labels": 3}  # the steps of others
 
 NOTE = """\
 Drawings of 28 x 28 pixels, resized by nearest neighbour, each class turned by a random multiple of 90 degrees;
@@ -96,13 +96,12 @@ def contestants(n_shots: int, n_steps: int | None = None) -> list[Contestant]:
         "Neural process": process,
     }
     steps = {"MAML": (1, 3), MORE: (1, 3), "MAML, first order": (1, 3), "ANIL": (1, 3), "Reptile": (5, 20)}
-    longer = {MORE: LONGER, "CAVIA": SLOW, "Memory-augmented": SLOW, "Memory-augmented, own labels": SLOW}
     budget = STEPS[n_shots] if n_steps is None else n_steps * STEPS[n_shots] // STEPS[1]
     return [
         Contestant(
             name,
             learner,
-            longer.get(name, 1) * budget,
+            TIMES.get(name, 1) * budget,
             0.001 if name == "CAVIA" else OUTER_LR,
             tested_steps=steps.get(name, ()),
             published={(n_shots, steps.get(name, (None,))[-1]): figure for figure in _published(name, n_shots)},

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from benchmarks.papers import measure
-from benchmarks.papers.characters import LONGER, MORE, STEPS
+from benchmarks.papers.characters import LONGER, STEPS, TIMES
 from benchmarks.papers.characters import contestants as image_contestants
 from benchmarks.papers.curves import multimodal_contestants, sinusoid_contestants
 from benchmarks.papers.glyphs import generate_glyphs, load_glyphs
@@ -333,5 +333,7 @@ def test_every_contestant_has_its_place_and_only_figures_that_are_asked_for() ->
             asked = {steps for _, steps in contestant.published}
             assert asked <= set(contestant.tested_steps or (None,))
     for n_shots, n_steps in STEPS.items():
-        assert {c.n_steps for c in image_contestants(n_shots) if c.name != MORE} == {n_steps}  # one budget
-    assert {c.n_steps for c in image_contestants(5, n_steps=10)} == {5, 5 * LONGER}
+        for contestant in image_contestants(n_shots):
+            assert contestant.n_steps == n_steps * TIMES.get(contestant.name, 1)
+    assert {c.n_steps for c in image_contestants(5, n_steps=10)} == {5, 5 * LONGER, 15}
+    assert set(TIMES) <= {c.name for c in image_contestants(1)}
