@@ -116,7 +116,8 @@ class ServedModel:
             # sums along rows, of one length: the same bits whatever rows are asked for beside
             logits = self._moved(network, rows).reshape(shape)
             center[gapped] += logits.mean(axis=1) - _logit(_pd(logits).mean(axis=1))
-            missing_sd[gapped] = logits.std(axis=1, ddof=1)
+            # Rubin 1987, Equation 3.1.5: between draws, and what so few of them leave unknown
+            missing_sd[gapped] = logits.std(axis=1, ddof=1) * np.sqrt(1.0 + 1.0 / shape[1])
             variance = self.posterior.logit_sd(network, rows).reshape(shape) ** 2
             market_sd[gapped] = np.sqrt(variance.mean(axis=1))
         return Scored(pd, center, market_sd, missing_sd)

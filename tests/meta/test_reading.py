@@ -111,7 +111,9 @@ def test_a_gap_is_scored_by_what_is_expected_and_its_interval_by_draws(
     logits, drawn = model.logits(read.x)[1], model.logits(read.whole[0])
     market_sd = np.sqrt((model.posterior.logit_sd(model.forward.logits(read.whole[0]), read.whole[0]) ** 2).mean())
     center = logits + drawn.mean() - np.log(sigmoid(drawn).mean() / (1 - sigmoid(drawn).mean()))
-    low, high = model.posterior.interval_around(*(np.array([v]) for v in (center, market_sd, drawn.std(ddof=1))))
+    low, high = model.posterior.interval_around(
+        *(np.array([v]) for v in (center, market_sd, drawn.std(ddof=1) * np.sqrt(1 + 1 / N_DRAWS)))
+    )
     np.testing.assert_allclose([found.low[1], found.high[1]], sigmoid(np.array([low[0], high[0]])), rtol=1e-9)
 
 
