@@ -77,8 +77,10 @@ class Reading:
 
     def filled(self, columns: Columns) -> NDArray[np.bool_]:
         """What would be filled, (n_rows, n_columns); nothing without an imputer."""
-        missing = self.layout.missing(columns)
-        return missing if self.imputer is not None else np.zeros_like(missing)
+        if self.imputer is not None:
+            return self.layout.missing(columns)
+        n_rows = len(columns[self.layout.names[0]])
+        return np.zeros((n_rows, len(self.layout.names)), dtype=bool)
 
     def n_filled(self, columns: Columns) -> dict[str, int]:
         """In how many rows each column would be filled; columns without any are left out."""

@@ -14,6 +14,7 @@ from meta.imputers.adversary import Adversary
 from meta.imputers.coding import Coding, fit_coding
 from meta.imputers.conditional import FittedConditional
 from meta.imputers.fixed_point import weight_grid
+from meta.imputers.protocol import NEVER_SEEN
 from meta.imputers.table import Layout
 from meta.threads import one_thread
 from meta.types import Params
@@ -21,7 +22,6 @@ from meta.types import Params
 FloatArray = NDArray[np.float64]
 NARROW, WIDE = 96, 384
 EPOCHS, LEAST_STEPS, MOST_STEPS = 100, 500, 3000
-NEVER_SEEN = "no source row has a value: filled with 0, or left unknown where it is a category"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from torch.nn.functional import softplus
 
 from meta.errors import InvalidColumns, TrainingDiverged
 from meta.imputers.fixed_point import input_grid, weight_grid
+from meta.imputers.protocol import NEVER_SEEN
 from meta.imputers.table import Layout
 from meta.imputers.typical import fit_typical
 from meta.threads import one_thread
@@ -37,7 +38,6 @@ COLUMNS = ("low", "scale", "mean", "collapsed")
 COLLAPSED = 0.01  # fills that spread by less of what was observed are one value in all but name
 ASTRAY = 1.0  # standard deviations that fills' mean may lie from what was observed
 MIN_FILLS = 100  # fewer cannot tell
-NEVER_SEEN = "no source row has a value: filled with 0, or left unknown where it is a category"
 ALIKE = "mode collapse, fills were all but one value: filled with the mean instead"
 AWAY = "mode collapse, fills lay away from all that was observed: filled with the mean instead"
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from meta.imputers.table import Layout
 
 FloatArray = NDArray[np.float64]
+NEVER_SEEN = "no source row has a value: filled with 0, or left unknown where it is a category"  # of a report
 
 
 class FittedImputer(Protocol):
