@@ -89,7 +89,7 @@ def test_train_declares_uploads_learns_and_activates(url: str, database: Databas
     frame.to_csv(path, index=False)
     command = ("train", path, "--product", "gold", "--market-column", "state", "--target-column", "bad", "--url", url)
     with training_worker(database):
-        result = run(*command, "--activate", "--seed", "4", "--learner", "reptile")
+        result = run(*command, "--activate", "--seed", "4", "--learner", "reptile", "--imputer", "mean")
     assert result.exit_code == 0, result.output
     assert "20 rows of 2 markets, 5 defaulted, uploaded" in result.output
     assert "theta 1: active" in result.output
@@ -97,7 +97,7 @@ def test_train_declares_uploads_learns_and_activates(url: str, database: Databas
         product = client.get_product("gold")
         assert product.active_theta_version == 1
         recipe = client.get_theta("gold", 1).recipe
-        assert (recipe.seed, recipe.learner) == (4, "reptile")
+        assert (recipe.seed, recipe.learner, recipe.imputer) == (4, "reptile", "mean")
     features = {feature.name: feature for feature in product.feature_schema.features}
     assert list(features) == ["annual_income", "home"], "a column of one value teaches nothing"
     assert (features["annual_income"].kind, features["annual_income"].minimum) == ("numeric", 0)
@@ -105,11 +105,16 @@ def test_train_declares_uploads_learns_and_activates(url: str, database: Databas
     assert "20 source rows already" in refused(*command)
 
 
-def test_a_learner_that_there_is_not_is_told_with_those_that_there_are(samples: Path) -> None:
-    result = run("train", samples, "--product", "gold", "--learner", "mamml")
+@pytest.mark.parametrize(
+    ("option", "name", "known"), [("--learner", "mamml", "map_bayes"), ("--imputer", "gian", "gain")]
+)
+def test_a_method_that_there_is_not_is_told_with_those_that_there_are(
+    option: str, name: str, known: str, samples: Path
+) -> None:
+    result = run("train", samples, "--product", "gold", option, name)
     assert result.exit_code == 2
-    assert "'mamml' is none of" in (told := " ".join(result.output.replace("│", " ").split()))
-    assert "map_bayes" in told
+    assert f"'{name}' is none of" in (told := " ".join(result.output.replace("│", " ").split()))
+    assert known in told
 
 
 def test_adapt_posts_a_file_and_score_reads_another(url: str, bank: Bank, samples: Path, tmp_path: Path) -> None:
