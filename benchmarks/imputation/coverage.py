@@ -22,7 +22,7 @@ from benchmarks.trust.world import NAMES, TrueMarket, draw_new_markets, draw_sou
 
 RATE = 0.3
 SPREADS = (0.25,)
-N_MARKETS, N_ROWS, N_QUERY = 12, 2000, 300
+N_MARKETS, N_ROWS, N_QUERY = 30, 2000, 300
 SUPPORTS = (("random", 0), ("random", 50), ("random", 200), ("case_control", 12), ("case_control", 25))
 IMPUTERS = {"conditional": "conditional, 20 draws", "none": "missing as a state", "mean": "means"}
 SEED = 0
