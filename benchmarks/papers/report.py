@@ -96,14 +96,15 @@ def order_agreement(table: Table) -> tuple[float, int] | None:
 
 def _standing(table: Table) -> list[str]:
     best, problem = best_rows(table), table.problem
+    everyone = {c.name: rows[-1] for c in table.contestants if (rows := table.of(c))}
     order = sorted(best, key=lambda name: -best[name]["mean"])
-    above = [name for name in order if best[name]["mean"] - best[name]["half_width"] > 2 * problem.chance]
-    guessing = [name for name in order if name not in above]
+    above = [name for name, row in everyone.items() if row["mean"] - row["half_width"] > 2 * problem.chance]
+    guessing = [name for name in everyone if name not in above]
     but = f"; not {', '.join(guessing)}" if guessing else ""
     bar = f"twice as good as a guess ({_number(problem, problem.chance)}) or better"
     said = [
-        f"{problem.name}: {bar}: {len(above)} of {len(order)}{but}",
-        f"{problem.name}: order {' > '.join(order)}",
+        f"{problem.name}: {bar}: {len(above)} of {len(everyone)}{but}",
+        f"{problem.name}: order, at as many steps, {' > '.join(order)}",
     ]
     agreement = order_agreement(table)
     if agreement is not None:

@@ -265,7 +265,7 @@ def test_claims_judge_the_papers_network_on_the_papers_data_only() -> None:
     assert claims[0] == "toy, A, 1 shot: 85.0 % ± 1.0 %, paper 90.0 % ± 1.0 %: not reached"
     assert claims[1].startswith("toy, C, 1 shot: 60.0 % ± 1.0 %, paper 80.0 %")
     assert claims[2] == "toy: twice as good as a guess (32.0 %) or better: 2 of 3; not C"
-    assert claims[3] == "toy: order A > B > C"
+    assert claims[3] == "toy: order, at as many steps, A > B > C"
     assert len(claims) == 5
     stood_in = claims_of(toy_table(toy_problem(larger_is_better=True, is_the_papers=False)))
     assert stood_in == claims[2:]
@@ -337,3 +337,11 @@ def test_every_contestant_has_its_place_and_only_figures_that_are_asked_for() ->
             assert contestant.n_steps == n_steps * TIMES.get(contestant.name, 1)
     assert {c.n_steps for c in image_contestants(5, n_steps=10)} == {5, 5 * LONGER, 15}
     assert set(TIMES) <= {c.name for c in image_contestants(1)}
+
+
+def test_who_had_other_steps_is_judged_against_a_guess_and_not_ordered() -> None:
+    table = toy_table(toy_problem(larger_is_better=True))
+    slow = Contestant("D", LEARNER, 21)
+    claims = claims_of(Table(table.problem, [*table.contestants, slow], [*table.rows, toy_row("D", 0.2)]))
+    assert "toy: twice as good as a guess (32.0 %) or better: 2 of 4; not C, D" in claims
+    assert "toy: order, at as many steps, A > B > C" in claims
