@@ -112,11 +112,10 @@ def _in_market(job: RiskJob, model: "Trees | Ours", rows: Rows, name: str, stron
         for n in SIZES:
             features = gapped if n == 0 else gapped.assign(**{strongest: _nothing(gapped[strongest])})
             support = pool[:n]
-            pd, low, high = model.pds(features.iloc[support], rows.y[support], features.iloc[query])
+            pd = model.pds(features.iloc[support], rows.y[support], features.iloc[query])
             y = rows.y[query]
             ranked = auc(y, pd) if 0 < y.sum() < len(y) else None
-            held = None if low is None else bool(low <= y.mean() <= high)
-            row = {"market": name, "draw": draw, "n": n, "log_loss": log_loss(y, pd), "auc": ranked, "held": held}
+            row = {"market": name, "draw": draw, "n": n, "log_loss": log_loss(y, pd), "auc": ranked}
             found.append(row | {"slope": _slope(y, pd)})
     return found
 
@@ -131,17 +130,13 @@ class Ours:
         self.theta = trained.artifact
         self.resting = Predictor(self.schema, self.theta)
 
-    def pds(
-        self, support: pandas.DataFrame, y: NDArray[np.float64], query: pandas.DataFrame
-    ) -> tuple[NDArray[np.float64], float | None, float | None]:
+    def pds(self, support: pandas.DataFrame, y: NDArray[np.float64], query: pandas.DataFrame) -> NDArray[np.float64]:
         predictor = self.resting
         if len(y):
             posted = Support(columns_of(support), [bool(label) for label in y], "random")
             moved = adapt(self.schema, self.theta, posted, base_rate=None, recipe=AdaptationRecipe())
             predictor = Predictor(self.schema, self.theta, moved.artifact)
-        asked = columns_of(query)
-        low, high = predictor.mean_pd_range(asked)
-        return predictor.pd(asked), low, high
+        return predictor.pd(columns_of(query))
 
 
 class Trees:
@@ -158,13 +153,11 @@ class Trees:
         self.prior = learn_level_prior([(logits[source.market == m], source.y[source.market == m]) for m in names])
         self.model = _fitted(x, source.y)
 
-    def pds(
-        self, support: pandas.DataFrame, y: NDArray[np.float64], query: pandas.DataFrame
-    ) -> tuple[NDArray[np.float64], None, None]:
+    def pds(self, support: pandas.DataFrame, y: NDArray[np.float64], query: pandas.DataFrame) -> NDArray[np.float64]:
         level = self.prior.mean
         if len(y):
             level = fit_level(_logits(self.model, self._plain(support)), y, self.prior.mean, self.prior.sd)
-        return expit(_logits(self.model, self._plain(query)) + level), None, None
+        return expit(_logits(self.model, self._plain(query)) + level)
 
     def _plain(self, features: pandas.DataFrame) -> pandas.DataFrame:
         seen = {name: features[name].where(features[name].isin(known)) for name, known in self.levels.items()}
@@ -231,16 +224,14 @@ def risk_section(jobs: Sequence[RiskJob]) -> str:
         own = cells[cells["condition"] == condition]
         parts += [
             f"\n**{condition}**\n",
-            "| | " + " | ".join(f"n = {n}" for n in SIZES) + " | mean PD's range held | slope |",
+            "| | " + " | ".join(f"n = {n}" for n in SIZES) + " | slope |",
         ]
-        parts.append("|" + "---|" * (len(SIZES) + 3))
+        parts.append("|" + "---|" * (len(SIZES) + 2))
         for way in (way for way in WAYS if way in set(own["way"])):
             rows = own[own["way"] == way]
             by_n = [rows[rows["n"] == n] for n in SIZES]
             numbers = " | ".join(f"{part['log_loss'].mean():.4f} ({part['auc'].mean():.3f})" for part in by_n)
-            held = rows["held"].dropna().astype(float)
-            share = f"{held.mean():.0%}" if len(held) else ""
-            parts.append(f"| {TITLES[way]} | {numbers} | {share} | {rows['slope'].median():.2f} |")
+            parts.append(f"| {TITLES[way]} | {numbers} | {rows['slope'].median():.2f} |")
     return "\n".join(parts) + "\n"
 
 
