@@ -55,11 +55,11 @@ class FittedConditional:
             piece = filled[rows]
             code = self.coding.read(piece)
             hidden = self._deeper(code @ self._wide["w0"])
-            means = self._means(hidden, code)
-            for i in np.flatnonzero(np.isnan(piece).any(axis=0)).tolist():
-                gaps = np.isnan(piece[:, i])
-                answer = means[gaps, i] if is_numeric[i] else self._logits(hidden[gaps], i).argmax(axis=1)
-                piece[gaps, i] = answer
+            missing = np.isnan(piece)
+            np.copyto(piece, self._means(hidden, code), where=missing & is_numeric)
+            for i in np.flatnonzero(missing.any(axis=0) & ~is_numeric).tolist():
+                gaps = missing[:, i]
+                piece[gaps, i] = self._logits(hidden[gaps], i).argmax(axis=1)
         return filled
 
     def expected(self, values: FloatArray) -> FloatArray:
@@ -100,9 +100,9 @@ class FittedConditional:
             sums[gaps] += code @ w["w0"][self.coding.starts[i] : self.coding.starts[i + 1]]
 
     def _deeper(self, sums: FloatArray) -> FloatArray:
-        w = self._wide
-        first = input_grid(np.maximum(sums + w["b0"], 0.0))
-        return input_grid(np.maximum(first @ w["w1"] + w["b1"], 0.0))
+        """Both hidden layers, of the first one's ``sums`` (n_rows, width), which are overwritten."""
+        first = _activated(sums, self._wide["b0"])
+        return _activated(first @ self._wide["w1"], self._wide["b1"])
 
     def _means(self, hidden: FloatArray, code: FloatArray) -> FloatArray:
         """Means of numeric columns in their own unit, within what was seen: (n_rows, n_columns)."""
@@ -127,6 +127,13 @@ class FittedConditional:
         coding = {n.removeprefix("coding."): v for n, v in arrays.items() if n.startswith("coding.")}
         weights = {name: arrays[name] for name in WEIGHTS}
         return cls(Coding.restore(layout, coding), weights, settings["report"])
+
+
+def _activated(sums: FloatArray, bias: FloatArray) -> FloatArray:
+    """Add the bias and cut off below 0, in place, on the grid of exact sums."""
+    sums += bias
+    np.maximum(sums, 0.0, out=sums)
+    return input_grid(sums)
 
 
 def _softmax(logits: FloatArray) -> FloatArray:
