@@ -147,7 +147,7 @@ def _mirrored_logits(
     turned = [np.empty((0, x.shape[1]), np.float32)]
     for name in names:
         values = 2.0 * float(theta.profiles.typical[name] or 0.0) - np.asarray(columns[name], dtype=np.float64)
-        turned.append(theta.reading.encode({**columns, name: values.tolist()}))
+        turned.append(theta.reading.encode_altered(columns, name, values.tolist()))
     return names, market_logits(learner, at_rest, np.concatenate(turned)).reshape(len(names), len(x)).T
 
 

@@ -162,6 +162,6 @@ def _rise(case: Case, weights: Mapping[str, Any], name: str) -> float:
     theta, n_rows = case.theta, len(case.rows.y)
     low, high = theta.profiles.typical_range(theta.encoder, name)
     learner = theta.learner()
-    ends = [theta.reading.encode({**case.columns, name: [end] * n_rows}) for end in (low, high)]
+    ends = [theta.reading.encode_altered(case.columns, name, [end] * n_rows) for end in (low, high)]
     first, last = (market_logits(learner, dict(weights), x) for x in ends)
     return float((last - first).mean())

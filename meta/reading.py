@@ -63,6 +63,16 @@ class Reading:
             encoded[gaps, self.encoder.missing_slots[i]] = 1.0
         return encoded
 
+    def encode_altered(self, columns: Columns, name: str, values: Sequence[float]) -> NDArray[np.float32]:
+        """Encode columns, one of them then set to ``values`` (n_rows,); NaN leaves a row as it is.
+
+        Gaps of other columns stay filled as the columns that were given suggest.
+        """
+        encoded, altered = self.encode(columns), self.encoder.encode({**columns, name: values})
+        slots = self.encoder.column_of_slot == self.encoder.column_names.index(name)
+        given = ~np.isnan(np.asarray(values, dtype=np.float64))
+        return np.where(given[:, None] & slots, altered, encoded)
+
     def read(self, columns: Columns) -> Accounts:
         """Encode columns, and draws of what is missing; each row the same alone and in any batch."""
         x, n_features = self.encode(columns), self.encoder.n_features

@@ -36,8 +36,8 @@ class ThetaRecipe(Noun):
     )
     imputer: ImputerName = Field(
         "none",
-        description="what stands in for values that an account does not give; none: missing is a state of its own, "
-        "which was as good on real portfolios and costs nothing",
+        description="what stands in for values that an account does not give; none: missing is a state of its own. "
+        "conditional was better where a new market lacks a column (docs/imputers.md)",
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     inner_steps: Annotated[int, Field(ge=1, le=20)] | None = Field(

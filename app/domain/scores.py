@@ -66,7 +66,7 @@ class Score(Noun):
     )
     unseen: list[str] = Field(description="features whose category theta never saw; scored as unseen")
     filled: list[str] = Field(
-        description="features that were not given and that theta's imputer filled; the interval is wider for it. "
+        description="features that were not given and that theta's imputer filled; the interval allows for its draws. "
         "Empty where theta has none: missing is then a state of its own"
     )
     scored_at: datetime

@@ -207,3 +207,19 @@ def test_source_rows_are_filled_and_rare_gaps_are_made() -> None:
     np.testing.assert_array_equal(
         without.x, without.encoder.encode({c.name: column_values(c, source[c.name]) for c in TOY_COLUMNS})
     )
+
+
+def test_altering_one_column_leaves_what_was_filled_elsewhere(plain: Theta) -> None:
+    rng = np.random.default_rng(0)
+    debt = 0.5 + 0.1 * rng.normal(size=2000)
+    values = np.stack([debt, 3000.0 + 4000.0 * (debt - 0.5), np.zeros(2000)], axis=1)  # income follows debt
+    reading = Reading(plain.encoder, fit_conditional(layout_of(plain.encoder), values, 0, QUICK))
+    columns = {"debt": [0.4, 0.6, None], "income": [None, 3100.0, None], "job": ["clerk"] * 3}
+    x, altered = reading.encode(columns), reading.encode_altered(columns, "debt", [0.7, 0.7, np.nan])
+    of_debt = plain.encoder.column_of_slot == 0
+    np.testing.assert_array_equal(altered[:, ~of_debt], x[:, ~of_debt])
+    np.testing.assert_array_equal(altered[2], x[2])
+    expected = plain.encoder.encode({"debt": [0.7, 0.7], "income": [1.0, 1.0], "job": ["clerk"] * 2})
+    np.testing.assert_array_equal(altered[:2, of_debt], expected[:, of_debt])
+    without = plain.reading.encode_altered(columns, "debt", [0.7, 0.7, np.nan])
+    np.testing.assert_array_equal(without, plain.encoder.encode({**columns, "debt": [0.7, 0.7, None]}))
