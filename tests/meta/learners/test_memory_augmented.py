@@ -98,7 +98,10 @@ def test_padding_in_the_middle_of_a_sequence_is_passed_over() -> None:
     x, y = SUPPORT.x[:, [0, 0, 1, 2]], torch.tensor([[0, 1, 1, 0]])
     gap = LabelledRows.of(x, y, mask=torch.tensor([[1.0, 0.0, 1.0, 1.0]]))
     expected, found = learner.adapt(theta, SUPPORT), learner.adapt(theta, gap)
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    without = learner.adapt(theta, LabelledRows.of(x, y))
+    for name in expected:  # rows are embedded together, four here and three there: some processors round otherwise
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(without["seen.memory"], expected["seen.memory"], rtol=1e-5, atol=1e-6)
 
 
 def test_answering_writes_nothing_and_hears_of_no_other_row() -> None:
