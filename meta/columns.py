@@ -44,16 +44,19 @@ class ColumnProfiles:
              the log of their interquartile range (NaN where it is 0); sigma: robust standard deviation of all rows;
              low, high: 0.1 % and 99.9 % quantiles of all rows. limit (n_numeric,): standard deviations beyond which the
              column is held: a tenth more than any of CALIBRATION_DRAWS honest supports of CALIBRATION_ROWS rows showed.
+             defaulters_limit (n_numeric,): the same for supports of defaulters alone, who are not like all accounts.
     typical: median or commonest category by column; None: mostly missing.
     """
 
     statistics: FloatArray
     limit: FloatArray
+    defaulters_limit: FloatArray
     typical: Mapping[str, float | str | None]
 
     def arrays(self) -> dict[str, FloatArray]:
         """Tensors to store; NaN, which artifacts refuse, is written as -1 in a spread's sd."""
-        return {"statistics": np.where(np.isnan(self.statistics), -1.0, self.statistics), "limit": self.limit}
+        statistics = np.where(np.isnan(self.statistics), -1.0, self.statistics)
+        return {"statistics": statistics, "limit": self.limit, "defaulters_limit": self.defaulters_limit}
 
     @classmethod
     def from_arrays(
@@ -63,7 +66,9 @@ class ColumnProfiles:
         unknown = statistics[:, STATISTICS.index("spread_sd")] < 0
         statistics[unknown, STATISTICS.index("spread")] = np.nan
         statistics[unknown, STATISTICS.index("spread_sd")] = np.nan
-        return cls(statistics, np.array(arrays["limit"]), dict(typical))
+        limit = np.array(arrays["limit"])
+        # thetas of before defaulters alone had limits of their own judge them as they judge all
+        return cls(statistics, limit, np.array(arrays.get("defaulters_limit", limit)), dict(typical))
 
     def reference_row(self, reading: Reading) -> NDArray[np.float32]:
         """The typical account, encoded (n_features,): what scores are explained against."""
@@ -76,16 +81,19 @@ class ColumnProfiles:
         by_name = dict(zip(STATISTICS, self.statistics[row], strict=True))
         return float(by_name["median"] - by_name["sigma"]), float(by_name["median"] + by_name["sigma"])
 
-    def strange_columns(self, encoder: Encoder, columns: Mapping[str, Sequence[Any]]) -> list[Strangeness]:
+    def strange_columns(
+        self, encoder: Encoder, columns: Mapping[str, Sequence[Any]], *, defaulters_alone: bool = False
+    ) -> list[Strangeness]:
         """List the columns of a support that look unlike those of source markets."""
         found: list[Strangeness] = []
+        limits = self.defaulters_limit if defaulters_alone else self.limit
         numeric = [c.name for c in encoder.columns if c.kind == "numeric"]
         for j, name in enumerate(numeric):
             values = np.asarray(columns[name], dtype=np.float64)
-            found += self._look_at(name, j, values[~np.isnan(values)], len(values))
+            found += self._look_at(name, j, values[~np.isnan(values)], len(values), limits[j])
         return found + _unseen_categories(encoder, columns)
 
-    def _look_at(self, name: str, j: int, values: FloatArray, n_rows: int) -> list[Strangeness]:
+    def _look_at(self, name: str, j: int, values: FloatArray, n_rows: int, limit: float) -> list[Strangeness]:
         if n_rows >= MIN_ROWS and len(values) == 0:
             return [Strangeness(name, False, f"column '{name}': no row has a value; scored as missing")]
         if len(values) < MIN_ROWS:
@@ -93,7 +101,7 @@ class ColumnProfiles:
         by_name = dict(zip(STATISTICS, self.statistics[j], strict=True))
         n_outside = int(((values < by_name["low"]) | (values > by_name["high"])).sum())
         outside = n_outside / len(values) if n_outside >= MIN_OUTSIDE else 0.0
-        if max(_distances(self.statistics[j], values)) > self.limit[j]:
+        if max(_distances(self.statistics[j], values)) > limit:
             said = f"its median is {np.median(values):.4g}, that of source markets {by_name['median']:.4g}"
             return [Strangeness(name, True, f"column '{name}': wrong unit or meaning? {said}")]
         if outside > OUTSIDE_SHARE:
@@ -106,8 +114,9 @@ def fit_profiles(encoder: Encoder, rows: pandas.DataFrame, seed: int) -> ColumnP
     """Profile source rows: columns ``market``, ``defaulted`` and one per feature."""
     numeric = [c.name for c in encoder.columns if c.kind == "numeric"]
     statistics = np.stack([_profile(rows, name) for name in numeric]) if numeric else np.empty((0, len(STATISTICS)))
-    limits = _calibrated_limits(rows, numeric, statistics, seed)
-    return ColumnProfiles(statistics, limits, {c.name: _typical(c, rows[c.name]) for c in encoder.columns})
+    limit = _calibrated_limits(rows, numeric, statistics, seed)
+    defaulters = _calibrated_limits(rows[rows["defaulted"].to_numpy(dtype=bool)], numeric, statistics, seed)
+    return ColumnProfiles(statistics, limit, defaulters, {c.name: _typical(c, rows[c.name]) for c in encoder.columns})
 
 
 def _profile(rows: pandas.DataFrame, name: str) -> FloatArray:

@@ -55,7 +55,10 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Case:
-    """What is judged: an adapted market, its rows as encoded and as posted, and how it was adapted."""
+    """What is judged: an adapted market, its rows as encoded and as posted, and how it was adapted.
+
+    n_reference_goods: how many of the last rows are source markets' and stand for goods that were not posted.
+    """
 
     theta: Theta
     rows: MarketRows
@@ -65,6 +68,13 @@ class Case:
     inner_steps: int | None
     minimum_defaults: int
     rules: Sequence[GuardRule]
+    n_reference_goods: int = 0
+
+    @property
+    def posted(self) -> Mapping[str, Sequence[Any]]:
+        """The market's own rows, as posted."""
+        n_posted = len(self.rows.y) - self.n_reference_goods
+        return {name: values[:n_posted] for name, values in self.columns.items()}
 
     @property
     def n_defaults(self) -> int:
@@ -96,10 +106,14 @@ def judge(case: Case) -> Judgement:
 def _number_of_rows(case: Case, crossed: CrossFitted | None) -> list[Finding]:
     if crossed is None:
         return [Finding("rows", "hold", f"only {len(case.rows.y)} usable rows: nothing can be judged")]
+    found = []
     if case.n_defaults < case.minimum_defaults:
         few = f"{case.n_defaults} defaults, fewer than {case.minimum_defaults}"
-        return [Finding("rows", "note", f"{few}: the ranking stays theta's, only the level moved")]
-    return []
+        found.append(Finding("rows", "note", f"{few}: the ranking stays theta's, only the level moved"))
+    if case.n_reference_goods:
+        stand_in = f"{case.n_reference_goods} goods of source markets stand for this market's, which posted none"
+        found.append(Finding("rows", "note", f"{stand_in}: cross-fitted losses are of both"))
+    return found
 
 
 def _cross_fitted_gain(case: Case, crossed: CrossFitted | None) -> list[Finding]:
@@ -135,7 +149,10 @@ def _severity(rule: GuardRule, p_value: float) -> Severity:
 
 
 def _columns(case: Case) -> list[Finding]:
-    strange = case.theta.profiles.strange_columns(case.theta.encoder, case.columns)
+    """Does a column of the market's own rows look like source markets'? Goods of theirs would hide a wrong unit."""
+    alone = len(case.rows.y) > 0 and bool(case.rows.y[: len(case.rows.y) - case.n_reference_goods].all())
+    profiles, encoder = case.theta.profiles, case.theta.encoder
+    strange = profiles.strange_columns(encoder, case.posted, defaulters_alone=alone)
     return [Finding("profile", "hold" if s.is_grave else "note", s.text, s.column) for s in strange]
 
 

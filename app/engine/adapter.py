@@ -63,6 +63,7 @@ def adapt(
             recipe.inner_steps,
             recipe.minimum_defaults,
             rules,
+            posted.n_completed,
         )
     )
     posterior = posterior_of(loaded, posted.rows, adapted)

@@ -96,6 +96,28 @@ def test_reference_goods_are_counted_apart_and_have_no_influence_told(artifact: 
     assert np.mean([row.loss for row in rows]) < 0
 
 
+def test_goods_that_complete_a_support_do_not_hide_a_wrong_unit(artifact: Artifact, support: Support) -> None:
+    bad = [i for i, defaulted in enumerate(support.defaulted) if defaulted]
+    good = [i for i, defaulted in enumerate(support.defaulted) if not defaulted]
+    alone, reference = only(support, bad[:12], "case_control"), only(support, good)
+    wrong = replace(alone, columns={**alone.columns, "income": [12 * value for value in alone.columns["income"]]})
+
+    def profile_of(posted: Support) -> list[tuple[str, str]]:
+        found = adapted(artifact, posted, base_rate=BELIEF, reference=reference).report["findings"]
+        return [(f["column"], f["severity"]) for f in found if f["check"] == "profile"]
+
+    assert profile_of(alone) == []
+    assert profile_of(wrong) == [("income", "hold")]
+
+
+def test_it_is_told_that_other_markets_goods_are_among_the_judged(artifact: Artifact, support: Support) -> None:
+    bad = [i for i, defaulted in enumerate(support.defaulted) if defaulted]
+    good = [i for i, defaulted in enumerate(support.defaulted) if not defaulted]
+    found = adapted(artifact, only(support, bad[:6], "case_control"), base_rate=BELIEF, reference=only(support, good))
+    told = "24 goods of source markets stand for this market's, which posted none: cross-fitted losses are of both"
+    assert told in found.reasons
+
+
 def test_rows_drawn_by_label_need_a_declared_rate(artifact: Artifact, support: Support) -> None:
     with pytest.raises(InvalidEpisode, match="needs a declared base rate"):
         adapted(artifact, only(support, list(range(20)), "case_control"))

@@ -89,6 +89,32 @@ def test_statistics_by_hand() -> None:
     assert found.typical_range(encoder, "v") == pytest.approx((7 - 9.5 / 1.349, 7 + 9.5 / 1.349))
 
 
+@pytest.fixture(scope="module")
+def rich(source: pandas.DataFrame) -> pandas.DataFrame:
+    """Source markets whose defaulters earn half as much again as the others."""
+    return source.assign(income=source["income"] * np.where(source["defaulted"], 1.5, 1.0))
+
+
+def test_defaulters_alone_are_not_accused_of_being_defaulters(encoder: Encoder, rich: pandas.DataFrame) -> None:
+    profiles = fit_profiles(encoder, rich, seed=0)
+    as_all, as_defaulters = [], []
+    for _, rows in rich[rich["defaulted"]].groupby("market"):
+        columns = {c.name: rows[c.name].tolist() for c in COLUMNS}
+        as_all += grave(profiles.strange_columns(encoder, columns))
+        as_defaulters += grave(profiles.strange_columns(encoder, columns, defaulters_alone=True))
+    assert as_all.count("income") >= 3
+    assert as_defaulters == []
+
+
+@pytest.mark.parametrize("factor", [12.0, 100.0, 1 / 12])
+def test_a_wrong_unit_of_defaulters_alone_is_grave(factor: float, encoder: Encoder, rich: pandas.DataFrame) -> None:
+    profiles = fit_profiles(encoder, rich, seed=0)
+    for market, rows in rich[rich["defaulted"]].groupby("market"):
+        columns = {c.name: rows[c.name].tolist()[:12] for c in COLUMNS}
+        columns["income"] = [factor * value for value in columns["income"]]
+        assert "income" in grave(profiles.strange_columns(encoder, columns, defaulters_alone=True)), market
+
+
 @pytest.mark.parametrize("factor", [12.0, 100.0, 0.01, 1 / 12, 1000.0])
 def test_a_wrong_unit_is_grave(factor: float, encoder: Encoder, profiles: ColumnProfiles) -> None:
     for seed in range(10):
@@ -279,3 +305,9 @@ def test_a_column_is_held_from_its_limit_on(source: pandas.DataFrame, encoder: E
     for factor, accused in ((1.01, []), (0.99, ["age"])):
         limit = np.r_[factor * distance, profiles.limit[1:]]
         assert grave(replace(profiles, limit=limit).strange_columns(encoder, columns)) == accused
+
+
+def test_a_profile_stored_before_defaulters_had_limits_judges_them_as_all(profiles: ColumnProfiles) -> None:
+    arrays = profiles.arrays()
+    del arrays["defaulters_limit"]
+    np.testing.assert_array_equal(ColumnProfiles.from_arrays(arrays, {}).defaulters_limit, profiles.limit)
