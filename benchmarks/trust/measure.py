@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from scipy.special import expit, logit
 
 from app.domain.recipes import AdaptationRecipe, ThetaRecipe
 from app.domain.schema import Feature, FeatureSchema
-from app.engine.adapter import adapt
-from app.engine.contract import Adaptation, Artifact, BaseRateBelief, FeatureColumns, Support
+from app.engine.adapter import adapt, reference_row_ids
+from app.engine.contract import Adaptation, Artifact, BaseRateBelief, Support
 from app.engine.predictor import Predictor
 from app.engine.training import train_theta
+from benchmarks.trust.corruption import Corruption
+from benchmarks.trust.guarded import GOODS_PER_DEFAULT, N_DEFAULTS, GuardedMarket, columns_of, reference_support
 from benchmarks.trust.world import (
     CENTER,
     NAMES,
@@ -27,12 +30,10 @@ from benchmarks.trust.world import (
 )
 
 FloatArray = NDArray[np.float64]
-GOODS_PER_DEFAULT = 4
-N_DEFAULTS = (5, 12, 25, 50)
 N_RANDOM = (10, 50, 200)
-CORRUPTED_AT = 12
 N_ROWS = 4000  # of a new market; supports come from the first half, scores are judged on the second
 SCHEMA = FeatureSchema(features=tuple(Feature(name=name, kind="numeric") for name in NAMES))
+CORRUPTION = Corruption(STRONGEST, float(CENTER[NAMES.index(STRONGEST)]), NAMES)
 HARM = 0.002
 
 
@@ -52,10 +53,11 @@ def measure(setting: Setting) -> tuple[pandas.DataFrame, pandas.DataFrame, panda
     recipe = ThetaRecipe(seed=setting.seed)
     source = draw_source(setting.spread, setting.seed)
     theta = train_theta(SCHEMA, source, recipe, on_progress=lambda event: None).artifact
+    reference = reference_support(source, list(NAMES), reference_row_ids(theta))
     markets = draw_new_markets(setting.spread, setting.n_markets, N_ROWS, setting.seed)
     supports, verdicts, accounts = [], [], []
     for number, market in enumerate(markets):
-        bench = _Bench(theta, market, setting, np.random.default_rng([setting.seed, 3, number]))
+        bench = _Bench(theta, market, reference, setting, np.random.default_rng([setting.seed, 3, number]))
         supports += list(bench.supports())
         verdicts += list(bench.verdicts())
         accounts += list(bench.accounts())
@@ -65,13 +67,15 @@ def measure(setting: Setting) -> tuple[pandas.DataFrame, pandas.DataFrame, panda
 class _Bench:
     """One new market under test."""
 
-    def __init__(self, theta: Artifact, market: TrueMarket, setting: Setting, rng: np.random.Generator) -> None:
-        self.theta, self.market, self.setting, self.rng = theta, market, setting, rng
+    def __init__(
+        self, theta: Artifact, market: TrueMarket, reference: Support, setting: Setting, rng: np.random.Generator
+    ) -> None:
+        self.theta, self.market, self.reference, self.setting, self.rng = theta, market, reference, setting, rng
         self.features = market.features()
         self.pool, self.query = np.arange(N_ROWS // 2), np.arange(N_ROWS // 2, N_ROWS)
         self.rate = float(market.pd.mean())
         self.belief = BaseRateBelief(self.rate, self.rate, self.rate)
-        self.asked = _columns(self.features.iloc[self.query])
+        self.asked = columns_of(self.features.iloc[self.query])
         self.rest = Predictor(SCHEMA, theta).score(self.asked)
 
     def supports(self) -> Iterator[dict[str, Any]]:
@@ -120,47 +124,34 @@ class _Bench:
         }
 
     def verdicts(self) -> Iterator[dict[str, Any]]:
-        """The guard on honest supports of every size and on corrupted ones of CORRUPTED_AT defaults."""
-        for _ in range(self.setting.n_draws):
-            for n_defaults in N_DEFAULTS:
-                chosen = self._by_label(n_defaults)
-                yield self._judged("honest", n_defaults, self.features.iloc[chosen], self.market.y[chosen])
-            chosen = self._by_label(CORRUPTED_AT)
-            for name, features, y in self._corrupted(self.features.iloc[chosen], self.market.y[chosen]):
-                yield self._judged(name, CORRUPTED_AT, features, y)
+        """The guard on honest supports and on corrupted ones, drawn from the first half."""
+        market = GuardedMarket(
+            SCHEMA,
+            self.theta,
+            self.market.name,
+            self.features.iloc[self.pool],
+            self.market.y[self.pool],
+            self.rate,
+            CORRUPTION,
+            self.reference,
+        )
+        return market.verdicts(self.setting.n_draws, self.rng)
 
-    def _corrupted(self, honest: pandas.DataFrame, y: FloatArray) -> Iterator[tuple[str, pandas.DataFrame, FloatArray]]:
-        turned = 2 * CENTER[NAMES.index(STRONGEST)] - honest[STRONGEST]
-        yield "strongest column's sign flipped", honest.assign(**{STRONGEST: turned}), y
-        for factor in (12.0, 100.0, 1 / 12, 1 / 100):
-            column = NAMES[int(self.rng.integers(len(NAMES)))]
-            yield f"a unit wrong by {factor:.3g}", honest.assign(**{column: honest[column] * factor}), y
-        yield "labels shuffled", honest, self.rng.permutation(y)
+    def accounts(self, n_accounts: int = 40) -> Iterator[dict[str, Any]]:
+        """Reasons of accounts of the market, under a theta_prime of its own: do they say what lowers the PD?
 
-    def _judged(self, name: str, n_defaults: int, features: pandas.DataFrame, y: FloatArray) -> dict[str, Any]:
-        support = Support(_columns(features), [bool(label) for label in y], "case_control")
-        found = adapt(SCHEMA, self.theta, support, base_rate=self.belief, recipe=AdaptationRecipe())
-        checks = {f["check"] for f in found.report["findings"] if f["severity"] != "note"}
-        return {
-            "market": self.market.name,
-            "support": name,
-            "n_defaults": n_defaults,
-            "verdict": found.verdict,
-            "checks": " ".join(sorted(checks)),
-        }
-
-    def accounts(self, n_accounts: int = 40, n_random: int = 20) -> Iterator[dict[str, Any]]:
-        """Reasons of accounts of the market, under a theta_prime of its own: do they say what lowers the PD?"""
+        beaten: of all sets of as many features, the share whose replacement lowers the PD no more than theirs does.
+        """
         moved = self._adapt(self._by_label(25), "case_control", None)
         predictor = Predictor(SCHEMA, self.theta, moved.artifact)
         chosen = self.features.iloc[self.query[:n_accounts]]
-        asked = _columns(chosen)
+        asked = columns_of(chosen)
         pd, explained, again = predictor.pd(asked), predictor.explain(asked), predictor.explain(asked)
         for row in range(n_accounts):
             account = {name: values[row] for name, values in asked.items()}
             named = [reason.feature for reason in explained[row].reasons]
-            trials = [self.rng.choice(NAMES, len(named), replace=False) for _ in range(n_random)]
-            lowered = _pds_with_reference(predictor, account, [named[:1], named, *trials])
+            others = [chosen for chosen in combinations(NAMES, len(named)) if set(chosen) != set(named)]
+            lowered = _pds_with_reference(predictor, account, [named[:1], named, *others])
             total = explained[row].base + sum(explained[row].contributions.values())
             yield {
                 "market": self.market.name,
@@ -168,7 +159,7 @@ class _Bench:
                 "gap": abs(total - float(logit(pd[row]))),
                 "same_again": explained[row] == again[row],
                 "top_lowers": bool(named) and lowered[0] < pd[row],
-                "beats_random": float(np.mean([lowered[1] <= other + 1e-12 for other in lowered[2:]])),
+                "beaten": float(np.mean(lowered[1] <= lowered[2:] + 1e-12)) if others else 1.0,
             }
 
     def _by_label(self, n_defaults: int) -> NDArray[np.int64]:
@@ -179,7 +170,7 @@ class _Bench:
 
     def _adapt(self, chosen: NDArray[np.int64], design: Any, inner_steps: int | None) -> Adaptation:
         support = Support(
-            _columns(self.features.iloc[chosen]), [bool(label) for label in self.market.y[chosen]], design
+            columns_of(self.features.iloc[chosen]), [bool(label) for label in self.market.y[chosen]], design
         )
         belief = self.belief if design == "case_control" else None
         recipe = AdaptationRecipe(inner_steps=inner_steps)
@@ -201,7 +192,3 @@ def _pds_with_reference(predictor: Predictor, account: dict[str, Any], replaced:
         name: [typical[name] if name in set(names) else value for names in replaced] for name, value in account.items()
     }
     return predictor.pd(columns)
-
-
-def _columns(features: pandas.DataFrame) -> FeatureColumns:
-    return {name: features[name].tolist() for name in features}

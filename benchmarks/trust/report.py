@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas
 from matplotlib.figure import Figure
-from scipy.stats import beta
 
-from benchmarks.trust.measure import CORRUPTED_AT, HARM
+from benchmarks.few_shot.data import DATASETS
+from benchmarks.trust.claims import by_size, claims_of, share_text
+from benchmarks.trust.guarded import CORRUPTED_AT, HONEST
 
-HONEST = "honest"
 INTRODUCTION = """\
 # Trust, measured where the truth is known
 
@@ -23,57 +23,45 @@ portfolios; the spread of 0.1 had no part. Shares above 100 % are no magic: thet
 prior's mean, from which the best possible method starts, and a part of its gain is catching up.
 """
 
+REAL = """\
+## The guard on real portfolios
+
+The worlds of the [few-shot benchmark](few_shot.md): theta learned on the source markets of split 1, the markets held
+out post supports as above and declare their own default rate. What is turned round is the numeric column that ranks
+defaults best by itself, round its median; a unit is wrong in a numeric column drawn at random among those in which half
+of the values or more would change. How much of an error can be seen depends on how much the column matters there, and
+on how far honest markets differ: no share was asked for beforehand.
+"""
+NO_PORTFOLIOS = "Real portfolios were left out: no data were given (`--data`, THETAPRIME_DATA).\n"
+
 
 def write_report(
-    tables: dict[float, tuple[pandas.DataFrame, pandas.DataFrame, pandas.DataFrame]], arguments: str, output: Path
+    tables: dict[float, tuple[pandas.DataFrame, pandas.DataFrame, pandas.DataFrame]],
+    portfolios: list[pandas.DataFrame],
+    arguments: str,
+    output: Path,
 ) -> str:
-    """Write trust.md and trust.png; answer the claims."""
+    """Write trust.md and trust.png; answer the claims. portfolios: verdicts on real ones, a frame each."""
     output.mkdir(parents=True, exist_ok=True)
     first = next(iter(tables.values()))[0]
     counts = {"n_markets": first["market"].nunique(), "n_draws": int(first["draw"].max()) + 1}
     parts, claims = [INTRODUCTION.format(arguments=arguments, **counts), "![Gain and coverage](trust.png)\n"], []
     for spread, (supports, verdicts, accounts) in tables.items():
-        claims += [f"spread {spread}: {claim}" for claim in _claims(supports, verdicts, accounts)]
+        claims += [f"spread {spread}: {claim}" for claim in claims_of(supports, verdicts, accounts)]
         parts += [f"## Spread of coefficients {spread}\n", _gains(supports), _intervals(supports), _guard(verdicts)]
-        parts.append(_reasons(accounts))
+    parts += [REAL, *(_of_portfolio(verdicts) for verdicts in portfolios)] if portfolios else [NO_PORTFOLIOS]
     parts.insert(1, "\n".join(f"- {claim}" for claim in claims) + "\n")
     _plot({spread: table[0] for spread, table in tables.items()}, output / "trust.png")
     (output / "trust.md").write_text("\n".join(parts) + "\n")
     return "\n".join(claims)
 
 
-def _claims(supports: pandas.DataFrame, verdicts: pandas.DataFrame, accounts: pandas.DataFrame) -> list[str]:
-    gains = _by_size(supports, "case_control")
-    ratios = {size: row["ratio"] for size, row in gains.iterrows()}
-    covered = supports.groupby(["design", "size"])["covered"].mean()
-    said = [
-        "share of the best possible gain, unguarded: " + ", ".join(f"{r:.0%} at {n}" for n, r in ratios.items()),
-        f"account-level coverage of nominal 90 % intervals: {covered.min():.1%} to {covered.max():.1%} over all cells",
-    ]
-    honest = verdicts[verdicts["support"] == HONEST]
-    said.append(f"guard: {_share_text(honest['verdict'] != 'activate')} of honest supports held or refused")
-    for name, group in verdicts[verdicts["support"] != HONEST].groupby("support", sort=False):
-        said.append(f"guard: {name}: {_share_text(group['verdict'] != 'activate')} held or refused")
-    reasoned = accounts[accounts["n_reasons"] > 0]
-    said.append(
-        f"reasons: the top one's replacement lowers the PD in {reasoned['top_lowers'].mean():.1%} of accounts;"
-        f" all reasons' beats a random set as large in {accounts['beats_random'].mean():.1%} of trials,"
-        f" all 20 trials in {(accounts['beats_random'] == 1).mean():.1%} of accounts"
+def _of_portfolio(verdicts: pandas.DataFrame) -> str:
+    """One world: how many markets and draws, then the guard's table."""
+    title, strongest = DATASETS[str(verdicts["world"].iloc[0])].title, verdicts["strongest"].iloc[0]
+    return (
+        f"### {title}\n\n{verdicts['market'].nunique()} markets; strongest column: `{strongest}`.\n\n{_guard(verdicts)}"
     )
-    return said
-
-
-def _by_size(supports: pandas.DataFrame, design: str) -> pandas.DataFrame:
-    """Means within markets, then over them; harmed: share of markets worse off than under theta by more than HARM."""
-    rows = supports[(supports["design"] == design) & supports["draw"].notna()]
-    means = rows.groupby(["size", "market"]).mean(numeric_only=True)
-    found = means.groupby("size").mean()
-    found["gain"] = found["level"] - found["theta_prime"]
-    if design == "case_control":
-        found["best_gain"] = found["best_start"] - found["best"]
-        found["ratio"] = found["gain"] / found["best_gain"]
-    found["harmed"] = ((means["theta_prime"] - means["theta"]) > HARM).groupby("size").mean()
-    return found
 
 
 def _gains(supports: pandas.DataFrame) -> str:
@@ -83,7 +71,7 @@ def _gains(supports: pandas.DataFrame) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for design, unit in (("case_control", "defaults + goods x 4"), ("random", "accounts at random")):
-        for size, row in _by_size(supports, design).iterrows():
+        for size, row in by_size(supports, design).iterrows():
             best = (f"{row['best_gain']:.4f}", f"{row['ratio']:.0%}") if "ratio" in row else ("", "")
             numbers = " | ".join(f"{row[name]:.4f}" for name in ("theta", "level", "theta_prime", "gain"))
             lines.append(
@@ -108,7 +96,8 @@ def _intervals(supports: pandas.DataFrame) -> str:
 
 def _guard(verdicts: pandas.DataFrame) -> str:
     lines = [
-        f"The guard; corrupted supports: {CORRUPTED_AT} defaults, {4 * CORRUPTED_AT} goods; exact 95 % intervals.\n",
+        f"The guard; corrupted supports: {CORRUPTED_AT} defaults, {4 * CORRUPTED_AT} goods (*alone*: goods of source"
+        " markets instead); exact 95 % intervals.\n",
         "| support | n | held or refused | refused | which checks spoke |",
         "|---|---|---|---|---|",
     ]
@@ -120,30 +109,16 @@ def _guard(verdicts: pandas.DataFrame) -> str:
         which = ", ".join(f"{check} {count / len(rows):.0%}" for check, count in spoke.items())
         refused = (rows["verdict"] == "refuse").mean()
         lines.append(
-            f"| {name} | {len(rows)} | {_share_text(rows['verdict'] != 'activate')} | {refused:.0%} | {which} |"
+            f"| {name} | {len(rows)} | {share_text(rows['verdict'] != 'activate')} | {refused:.0%} | {which} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def _reasons(accounts: pandas.DataFrame) -> str:
-    return (
-        f"Reasons, {len(accounts)} accounts under theta_primes of 25 defaults: base and contributions add up to the"
-        f" score's logit to {accounts['gap'].max():.0e}; asked twice, {accounts['same_again'].mean():.0%} same.\n"
-    )
-
-
-def _share_text(flags: pandas.Series) -> str:
-    n, k = len(flags), int(flags.sum())
-    low = beta.ppf(0.025, k, n - k + 1) if k else 0.0
-    high = beta.ppf(0.975, k + 1, n - k) if k < n else 1.0
-    return f"{k / n:.1%} [{low:.1%}, {high:.1%}]"
 
 
 def _plot(supports: dict[float, pandas.DataFrame], file: Path) -> None:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for spread, rows in supports.items():
-        gains = _by_size(rows, "case_control")
+        gains = by_size(rows, "case_control")
         (line,) = left.plot(gains.index, gains["gain"], "o-", label=f"theta_prime, spread {spread}")
         left.plot(gains.index, gains["best_gain"], "--", color=line.get_color(), label="best possible")
         covered = rows[rows["design"] == "case_control"].groupby("size")["covered"].mean()

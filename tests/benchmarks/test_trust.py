@@ -7,6 +7,7 @@ import pandas
 import pytest
 from scipy.special import expit
 
+from benchmarks.trust.corruption import FACTORS, FLIPPED, SHUFFLED, Corruption, strongest_column, wrong_unit
 from benchmarks.trust.report import write_report
 from benchmarks.trust.world import MEAN, NAMES, best_possible, draw_market, draw_source, level_at_rate
 
@@ -71,14 +72,54 @@ def test_the_report_says_what_the_tables_say(tmp_path: Path) -> None:
         }
     )
     accounts = pandas.DataFrame(
-        {"n_reasons": [4, 0], "gap": [1e-15, 0.0], "same_again": True, "top_lowers": [True, False], "beats_random": 1.0}
+        {
+            "n_reasons": [4, 0],
+            "gap": [1e-15, 0.0],
+            "same_again": True,
+            "top_lowers": [True, False],
+            "beaten": [0.97, 0.0],
+        }
     )
-    claims = write_report({0.25: (pandas.DataFrame(rows), verdicts, accounts)}, "", tmp_path)
-    assert "share of the best possible gain, unguarded: 50% at 12" in claims  # 0.02 of 0.04
-    assert "guard: 50.0% [1.3%, 98.7%] of honest supports held or refused" in claims
-    assert "guard: labels shuffled: 100.0% [15.8%, 100.0%] held or refused" in claims
-    assert "lowers the PD in 100.0% of accounts" in claims  # an account without reasons is not asked
+    portfolio = verdicts.assign(world="sba_states", strongest="term", market="OH")
+    claims = write_report({0.25: (pandas.DataFrame(rows), verdicts, accounts)}, [portfolio], "", tmp_path)
+    assert "NOT REACHED: at least 80% of the best possible gain at 12 defaults and more, unguarded: 50% at 12" in claims
+    assert "spread 0.25: REACHED: account-level coverage of nominal 90 % intervals between 85% and 95%" in claims
+    assert "NOT REACHED: guard: at most 5% of 'honest' held or refused: 50.0% [1.3%, 98.7%]" in claims
+    assert ": REACHED: guard: at least 75% of 'labels shuffled' held or refused: 100.0% [15.8%, 100.0%]" in claims
+    assert "lowers the PD: 100.0% of accounts" in claims  # an account without reasons is not asked
+    assert ": REACHED: reasons: replacing them lowers the PD more than replacing as many features" in claims
+    assert "at least 95%: 97.00% (more than any such set does: 0.0% of accounts)" in claims
     text = (tmp_path / "trust.md").read_text()
     assert "| 12 accounts at random | 0.3000 | 0.2800 | 0.3100 | -0.0300 |" in text
     assert "ranking 100%, move 50%" in text
+    assert "### SBA, US states\n\n1 markets; strongest column: `term`." in text
     assert (tmp_path / "trust.png").stat().st_size > 0
+
+
+ACCOUNTS = pandas.DataFrame({"rate": [0.0, 12.0, np.nan, 6.0], "flag": [0.0, 0.0, 0.0, 1.0], "age": [30.0, 40, 50, 60]})
+
+
+def test_a_column_is_turned_round_its_center_and_labels_only_change_places() -> None:
+    y = np.array([1.0, 0.0, 0.0, 1.0])
+    made = {
+        n: (f, labels) for n, f, labels in Corruption("age", 45.0, ["rate"]).of(ACCOUNTS, y, np.random.default_rng(0))
+    }
+    assert made[FLIPPED][0]["age"].tolist() == [60.0, 50.0, 40.0, 30.0]
+    assert sorted(made[SHUFFLED][1]) == sorted(y)
+    pandas.testing.assert_frame_equal(made[SHUFFLED][0], ACCOUNTS)
+    assert set(made) == {FLIPPED, SHUFFLED, *(wrong_unit(factor) for factor in FACTORS)}
+
+
+def test_a_unit_is_wrong_only_where_half_of_the_values_change() -> None:
+    drawn = Corruption("age", 45.0, ["rate", "flag"])
+    for seed in range(5):
+        wrong = drawn.in_another_unit(ACCOUNTS, 12.0, np.random.default_rng(seed))
+        assert wrong["rate"].tolist()[:2] == [0.0, 144.0]
+        pandas.testing.assert_series_equal(wrong["flag"], ACCOUNTS["flag"])
+    unchanged = Corruption("age", 45.0, ["flag"]).in_another_unit(ACCOUNTS, 12.0, np.random.default_rng(0))
+    pandas.testing.assert_frame_equal(unchanged, ACCOUNTS)
+
+
+def test_the_strongest_column_ranks_best_either_way() -> None:
+    y = np.array([1.0, 1.0, 0.0, 0.0])
+    assert strongest_column(ACCOUNTS, y, ["rate", "flag", "age"]) == "age"  # lower age, higher risk
