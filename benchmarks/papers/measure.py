@@ -1,6 +1,8 @@
 """Train a contestant on a problem, test it on new tasks, and keep the result in a file that the next run takes up."""
 
+import hashlib
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +21,7 @@ from meta.types import Params
 N_TEST_TASKS = 600
 N_AT_ONCE = 50
 WORTH_COMPILING = 20_000  # outer steps: compiling takes up to a minute
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # where a function of the setup lies in memory
 LOST = 100.0  # squared error; the widest curves have a mean square of about 100
 
 
@@ -43,7 +46,11 @@ def measured(problem: Problem, contestant: Contestant, seed: int, folder: Path) 
 
 
 def result_file(problem: Problem, contestant: Contestant, seed: int, folder: Path) -> Path:
-    return folder / problem.name / f"{contestant.name}.{contestant.n_steps}.{seed}.json"
+    """Name the file by the setup, so that a changed one is measured anew; a change of the code is not seen."""
+    shown = repr((contestant.learner, contestant.n_steps, contestant.outer_lr, contestant.tested_steps))
+    shown += repr((problem.tasks, problem.new_tasks, problem.n_tasks, problem.n_shots, problem.tested_shots))
+    setup = hashlib.sha256(ADDRESS.sub("", shown).encode()).hexdigest()[:8]
+    return folder / problem.name / f"{contestant.name}.{contestant.n_steps}.{setup}.{seed}.json"
 
 
 def trained(problem: Problem, contestant: Contestant, seed: int) -> Params:
