@@ -1,9 +1,11 @@
 """A memory-augmented network: an LSTM reads the support row by row and writes to a memory that later rows read.
 
 Source: Santoro, Bartunov, Botvinick, Wierstra, Lillicrap 2016, arXiv:1605.06065, section 3, Eqs. 2 to 8: a row comes
-with the label of the row before it, and is written to the least used slot or to where the last row has read.
+with the label of the row before it, and is written to the least used slot or to where the last row has read; what was
+read goes to the last layer and, with the next row, to the controller.
 Deviations: a query row is answered without being written, after the whole support, so that queries do not hear of one
-another; of several heads, each writes to a least used slot of its own. On credit those of ``meta.learners.in_context``,
+another, and only queries are scored, where the paper scores every row as it comes; of several heads, each writes to a
+least used slot of its own. On credit those of ``meta.learners.in_context``,
 and a row comes with its own label, a query row with none: nothing is to be predicted while the support is read, and a
 few dozen meta-batches are too few to learn to bind a row to what comes after it.
 """
@@ -25,23 +27,25 @@ class State(NamedTuple):
     """Where reading stands after a row.
 
     hidden, cell (n_tasks, hidden): the controller's; memory (n_tasks, n_slots, slot_size); read (n_tasks, n_heads,
-    n_slots): where each head has read; usage (n_tasks, n_slots).
+    n_slots): where each head has read, and recalled (n_tasks, n_heads * slot_size) what; usage (n_tasks, n_slots).
     """
 
     hidden: Tensor
     cell: Tensor
     memory: Tensor
     read: Tensor
+    recalled: Tensor
     usage: Tensor
 
 
 @dataclass(frozen=True)
 class MemoryAugmented(InContext):
-    """theta is the embedding, the controller (``lstm_x``, ``lstm_h``, ``lstm_b``), its keys (``key``, ``key_b``), the
-    gate between writing places (``alpha``, one a head) and the last layer (``out``, ``out_b``).
+    """theta is the embedding, the controller (``lstm_x`` of a row and its label, ``lstm_h`` of its own state, ``lstm_r``
+    of what the row before it recalled, ``lstm_b``), its keys (``key``, ``key_b``), the gate between writing places
+    (``alpha``, one a head) and the last layer (``out``, ``out_b``).
 
-    seen: ``memory`` (n_slots, slot_size), ``hidden``, ``cell`` (hidden,), ``label`` (n_classes,) that a query row comes
-    with: the last row's, or 0 where labels do not follow.
+    seen: ``memory`` (n_slots, slot_size), ``hidden``, ``cell`` (hidden,), ``recalled`` (n_heads * slot_size,), ``label``
+    (n_classes,) that a query row comes with: the last row's, or 0 where labels do not follow.
     """
 
     hidden: int = 32
@@ -58,6 +62,7 @@ class MemoryAugmented(InContext):
         shapes = {
             "lstm_x": (width + self.n_classes, 4 * self.hidden),
             "lstm_h": (self.hidden, 4 * self.hidden),
+            "lstm_r": (keys, 4 * self.hidden),
             "key": (self.hidden, keys),
             "out": (self.hidden + keys, self.n_classes),
         }
@@ -75,12 +80,12 @@ class MemoryAugmented(InContext):
             after = self._step(own, state, into[:, t] + heard @ from_label)
             state = State(*(_where(seen[:, t], new, old) for new, old in zip(after, state, strict=True)))
             label = torch.where(seen[:, t] & follow, labels[:, t], label)
-        return {"memory": state.memory, "hidden": state.hidden, "cell": state.cell, "label": label}
+        return {name: getattr(state, name) for name in ("memory", "hidden", "cell", "recalled")} | {"label": label}
 
     def answer(self, own: Params, seen: Params, embedded: Tensor) -> Tensor:
         label = seen["label"].unsqueeze(-2).expand(*embedded.shape[:-1], self.n_classes)
         into = torch.cat([embedded, label], dim=-1) @ own["lstm_x"] + own["lstm_b"].unsqueeze(-2)
-        into = into + seen["hidden"].unsqueeze(-2) @ own["lstm_h"]
+        into = into + seen["hidden"].unsqueeze(-2) @ own["lstm_h"] + seen["recalled"].unsqueeze(-2) @ own["lstm_r"]
         hidden, _ = lstm(into, seen["cell"].unsqueeze(-2))
         keys = self._keys(hidden @ own["key"] + own["key_b"].unsqueeze(-2))
         memory = seen["memory"].unsqueeze(-3)
@@ -94,17 +99,18 @@ class MemoryAugmented(InContext):
         n = len(like)
         hidden, usage = like.new_zeros(n, self.hidden), like.new_zeros(n, self.n_slots)
         memory, read = like.new_zeros(n, self.n_slots, self.slot_size), like.new_zeros(n, self.n_heads, self.n_slots)
-        return State(hidden, hidden, memory, read, usage)
+        return State(hidden, hidden, memory, read, like.new_zeros(n, self.n_heads * self.slot_size), usage)
 
     def _step(self, own: Params, state: State, into: Tensor) -> State:
         """Read one row: write its key, then see where the memory answers to it."""
-        hidden, cell = lstm(into + state.hidden @ own["lstm_h"], state.cell)
+        hidden, cell = lstm(into + state.hidden @ own["lstm_h"] + state.recalled @ own["lstm_r"], state.cell)
         keys = self._keys(hidden @ own["key"] + own["key_b"])
         least = least_used(state.usage, self.n_heads)
         write = write_weights(own["alpha"], state.read, least)
         memory = written(state.memory, keys, write, least)
         read = read_weights(keys, memory)
-        return State(hidden, cell, memory, read, used(state.usage, read, write, self.decay))
+        recalled = (read @ memory).flatten(-2)
+        return State(hidden, cell, memory, read, recalled, used(state.usage, read, write, self.decay))
 
 
 def lstm(into: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:

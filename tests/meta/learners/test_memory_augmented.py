@@ -92,6 +92,41 @@ def test_a_row_is_read_with_the_label_of_the_row_before() -> None:
     assert not torch.allclose(other["seen.memory"], adapted["seen.memory"])
 
 
+def test_what_a_row_recalls_reaches_the_controller_with_the_next_row() -> None:
+    learner = as_published(MemoryAugmented)
+    theta = learner.init(torch.Generator().manual_seed(0))
+    keys = theta["own.key"].flip(1)  # other keys: the memory is another, and so is what is recalled of it
+    one = LabelledRows.of(SUPPORT.x[:, :1], SUPPORT.y[:, :1])
+    first, first_by_other = learner.adapt(theta, one), learner.adapt(theta | {"own.key": keys}, one)
+    assert not torch.allclose(first["seen.recalled"], first_by_other["seen.recalled"])
+    assert torch.equal(first["seen.hidden"], first_by_other["seen.hidden"])  # nothing had been recalled before it
+    two = LabelledRows.of(SUPPORT.x[:, :2], SUPPORT.y[:, :2])
+    second, second_by_other = learner.adapt(theta, two), learner.adapt(theta | {"own.key": keys}, two)
+    assert not torch.allclose(second["seen.hidden"], second_by_other["seen.hidden"])
+    deaf = theta | {"own.lstm_r": torch.zeros_like(theta["own.lstm_r"])}
+    torch.testing.assert_close(
+        learner.adapt(deaf, two)["seen.hidden"], learner.adapt(deaf | {"own.key": keys}, two)["seen.hidden"]
+    )
+
+
+def test_what_was_recalled_last_reaches_the_answer() -> None:
+    learner = as_published(MemoryAugmented)
+    theta = learner.init(torch.Generator().manual_seed(0))
+    adapted = learner.adapt(theta, SUPPORT)
+    # by hand: the controller's inputs for a query row, one after the other
+    own = {name.removeprefix("own."): value for name, value in theta.items()}
+    x = learner.network.forward(theta, SUPPORT.x)[:, :1]
+    width = x.shape[-1]
+    into = x @ own["lstm_x"][:width] + adapted["seen.label"][:, None] @ own["lstm_x"][width:] + own["lstm_b"]
+    into = into + adapted["seen.hidden"][:, None] @ own["lstm_h"] + adapted["seen.recalled"][:, None] @ own["lstm_r"]
+    hidden, _ = lstm(into, adapted["seen.cell"][:, None])
+    keys = torch.tanh(hidden @ own["key"] + own["key_b"]).unsqueeze(-2)
+    memory = adapted["seen.memory"][:, None]
+    read = (read_weights(keys, memory) @ memory).flatten(-2)
+    expected = torch.cat([hidden, read], dim=-1) @ own["out"] + own["out_b"]
+    torch.testing.assert_close(learner.predict(adapted, SUPPORT.x[:, :1]), expected)
+
+
 def test_padding_in_the_middle_of_a_sequence_is_passed_over() -> None:
     learner = as_published(MemoryAugmented)
     theta = learner.init(torch.Generator().manual_seed(0))
