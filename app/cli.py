@@ -127,6 +127,10 @@ def train(
     learner: Annotated[
         str | None, typer.Option(metavar="NAME", help="few-shot method; none: the usual one (docs/learners.md)")
     ] = None,
+    learner_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="of the method, as often as needed (docs/learners.md)"),
+    ] = None,
     imputer: Annotated[
         str | None, typer.Option(metavar="NAME", help="fills what accounts do not give; none: missing is a state")
     ] = None,
@@ -137,7 +141,7 @@ def train(
     """Learn a theta from a file of mature markets: declares the product if it is new, uploads, waits."""
     from app.client import ThetaprimeClient
     from app.commands import tables
-    from app.domain.recipes import IMPUTERS, LEARNERS, ThetaRecipe
+    from app.domain.recipes import IMPUTERS, LEARNERS
     from app.screen import Screen
 
     choice = tables.SourceChoice(market_column, target_column, _names(exclude), window_days, outcome)
@@ -146,7 +150,7 @@ def train(
         if name is not None and name not in known:
             raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}", param_hint=f"--{option}")
     named = {option: name for option, (name, _) in chosen.items() if name is not None}
-    recipe = ThetaRecipe.model_validate({"seed": seed, **named})
+    recipe = tables.recipe_of({"seed": seed, **named}, learner_option or [])
     with ThetaprimeClient(url) as client:
         tables.train(client, Screen(), product, file, choice, recipe, activate=activate)
 

@@ -22,4 +22,4 @@ class ServiceDidNotStart(UserFault):
 
 
 class UnusableSetting(UserFault):
-    """A setting in the environment breaks its rules."""
+    """A setting, in the environment or of a command, breaks its rules."""

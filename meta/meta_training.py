@@ -21,7 +21,7 @@ from meta.effects import MISFIT, EffectsPrior, common_slope, jackknife_spread
 from meta.episodes import Design, EpisodeSampler
 from meta.learners import Learner
 from meta.learners.map_bayes import EFFECTS
-from meta.learners.protocol import OuterGradient, compiled
+from meta.learners.protocol import OuterGradient, gradient_by_step
 from meta.level import LevelPrior, fit_level, learn_level_prior, logit
 from meta.losses import binary_cross_entropy
 from meta.pooled import AbsenceTeacher, PooledRows, predict_logits
@@ -203,13 +203,8 @@ class MetaTraining:
         )
 
     def _gradient_of_episodes(self, sampler: EpisodeSampler) -> Callable[[Params, int], OuterGradient]:
-        outer_grad = compiled(self.learner.outer_grad) if self.settings.compile else self.learner.outer_grad
-
-        def gradient_at(theta: Params, step: int) -> OuterGradient:
-            found: OuterGradient = outer_grad(theta, sampler.draw(step).to(self.device))
-            return found
-
-        return gradient_at
+        outer_grad = gradient_by_step(self.learner, self.settings.outer_steps, compile=self.settings.compile)
+        return lambda theta, step: outer_grad(theta, sampler.draw(step).to(self.device), step)
 
     def _episode_validation(self, held_out: Sequence[str], logits: NDArray[np.float64]) -> Callable[[Params], float]:
         sampler = self._sampler(held_out, logits)

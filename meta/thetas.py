@@ -38,6 +38,7 @@ class LearnerSettings:
     inner_steps: int
     n_members: int
     widths: tuple[int, ...]
+    options: tuple[tuple[str, bool | float], ...] = ()
 
     def network(self, n_inputs: int) -> Ensemble:
         return Ensemble(n_inputs, self.widths, self.n_members)
@@ -46,7 +47,12 @@ class LearnerSettings:
         """Make the learner; ``inner_steps`` overrides the trained number."""
         steps = self.inner_steps if inner_steps is None else inner_steps
         return build_learner(
-            self.learner, self.network(n_inputs), binary_cross_entropy, inner_lr=self.inner_lr, inner_steps=steps
+            self.learner,
+            self.network(n_inputs),
+            binary_cross_entropy,
+            inner_lr=self.inner_lr,
+            inner_steps=steps,
+            options=dict(self.options),
         )
 
 
@@ -147,6 +153,7 @@ class Theta:
         if metadata["schema_sha256"] != schema_sha256:
             raise CorruptArtifact(f"theta was learned on schema {metadata['schema_sha256']}, not on {schema_sha256}")
         settings = metadata["settings"] | {"widths": tuple(metadata["settings"]["widths"])}
+        settings["options"] = tuple((name, value) for name, value in settings.get("options", ()))
         strength = {name: tuple(values) for name, values in metadata["strength"].items()}
         arrays = {n: t.numpy() for n, t in tensors.items()}
         encoder = _encoder_from(arrays, metadata)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas
+from pydantic import ValidationError
 
 from app.client import ThetaprimeClient, ThetaprimeError
 from app.domain.products import OutcomeDefinition, Product, ProductDraft
@@ -18,7 +19,7 @@ from app.domain.theta_primes import ActivationDraft, SamplesReceipt
 from app.frames import read_days, read_frame, read_labels, require_columns, require_writable, write_frame
 from app.schema_inference import feature_frame, infer_schema
 from app.screen import Screen
-from app.user_fault import UnusableTable
+from app.user_fault import UnusableSetting, UnusableTable
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,30 @@ class SourceChoice:
     exclude: Sequence[str]
     window_days: int
     outcome: str
+
+
+def recipe_of(settings: dict[str, Any], options: Iterable[str]) -> ThetaRecipe:
+    """Make the recipe of a training; ``options`` of its learner are words such as ``annealing_share=0.1``.
+
+    Raises:  UnusableSetting: an option is no NAME=VALUE, or the recipe does not know it.
+    """
+    chosen: dict[str, bool | float] = {}
+    for word in options:
+        name, _, value = word.partition("=")
+        try:
+            chosen[name] = value == "true" if value in ("true", "false") else float(value)
+        except ValueError:
+            raise UnusableSetting(
+                f"--learner-option must be NAME=VALUE, true, false or a number, got {word!r}"
+            ) from None
+    try:
+        return ThetaRecipe.model_validate({**settings, "learner_options": chosen})
+    except ValidationError as fault:
+        told = {
+            str(e["loc"][1]) if len(e["loc"]) > 1 else e["msg"].removeprefix("Value error, ") for e in fault.errors()
+        }
+        words = [f"{word} must be true, false or a number from 0 to 1" if word in chosen else word for word in told]
+        raise UnusableSetting(f"--learner-option: {'; '.join(sorted(words))}") from None
 
 
 def train(

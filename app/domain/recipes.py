@@ -1,8 +1,8 @@
 """How a theta is trained and how a market is adapted: settings that are stored with their results."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from app.domain.schema import Noun
 
@@ -22,6 +22,17 @@ LearnerName = Literal[
     "neural_process",
 ]
 
+# By learner, each with its usual value: what of a method its paper leaves to choose (meta.learners.OPTIONS).
+LEARNER_OPTIONS: dict[str, dict[str, bool | float]] = {
+    "maml_plus_plus": {
+        "multi_step_loss": True,
+        "per_step_sizes": True,
+        "annealing_share": 0.0,
+        "first_order": False,
+    },
+    "meta_sgd": {"by_evidence": True},
+}
+
 ImputerName = Literal["none", "mean", "gain", "conditional"]
 
 LEARNERS: tuple[str, ...] = get_args(LearnerName)
@@ -33,6 +44,11 @@ class ThetaRecipe(Noun):
 
     learner: LearnerName = Field(
         "map_bayes", description="few-shot method; map_bayes was the best on held-out source markets of real portfolios"
+    )
+    learner_options: dict[str, bool | Annotated[float, Field(ge=0, le=1)]] = Field(
+        {},
+        description="options of the method: of maml_plus_plus multi_step_loss, per_step_sizes, first_order (true or "
+        "false) and annealing_share (0 to 1), of meta_sgd by_evidence (docs/learners.md); else as usual",
     )
     imputer: ImputerName = Field(
         "none",
@@ -64,6 +80,17 @@ class ThetaRecipe(Noun):
     width: Annotated[int, Field(ge=4, le=1024)] = 64
     device: Literal["cpu", "cuda"] = "cpu"
     compile: bool = Field(False, description="use torch.compile; pays only in long trainings")
+
+    @model_validator(mode="after")
+    def _options_are_the_learners(self) -> Self:
+        known = LEARNER_OPTIONS.get(self.learner, {})
+        for name, value in self.learner_options.items():
+            if name not in known:
+                raise ValueError(f"learner_options of {self.learner} are {', '.join(known) or 'none'}, got {name!r}")
+            if isinstance(value, bool) != isinstance(known[name], bool):
+                wanted = "true or false" if isinstance(known[name], bool) else "a number from 0 to 1"
+                raise ValueError(f"learner_options.{name} must be {wanted}, got {value!r}")
+        return self
 
 
 class GuardRule(Noun):

@@ -45,6 +45,7 @@ def settings_of(recipe: ThetaRecipe) -> TrainingSettings:
         usual.inner_steps if recipe.inner_steps is None else recipe.inner_steps,
         recipe.n_members,
         (recipe.width, recipe.width),
+        tuple(sorted(recipe.learner_options.items())),
     )
     return TrainingSettings(
         learner,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from benchmarks.papers.images import N_TRAINING, SIDE, Drawings, ImageTasks, accuracy, split
 from benchmarks.papers.networks import NormalisedMlp
-from benchmarks.papers.problem import Contestant, Figure, Problem
+from benchmarks.papers.problem import ANNEALING_SHARE, Contestant, Figure, Problem
 from meta.learners.anil import Anil
 from meta.learners.cavia import Cavia
 from meta.learners.leo import Leo
@@ -88,7 +88,7 @@ def contestants(n_shots: int, n_steps: int | None = None) -> list[Contestant]:
         "MAML, first order": replace(maml, first_order=True),
         "ANIL": Anil(NETWORK, cross_entropy, INNER_LR, 1),
         "Meta-SGD": MetaSgd(NETWORK, cross_entropy, INNER_LR, 1),
-        "MAML++": MamlPlusPlus(NETWORK, cross_entropy, INNER_LR, 3),
+        "MAML++": MamlPlusPlus(NETWORK, cross_entropy, INNER_LR, 3, annealing_share=ANNEALING_SHARE),
         "CAVIA": Cavia(PLAIN, cross_entropy, 1.0, 2, n_context=100, context_scale=10.0),
         "LEO": Leo(NETWORK, cross_entropy, 1.0, 5),
         "Reptile": Reptile(NETWORK, cross_entropy, 0.5, 5),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from benchmarks.papers.networks import SmallStartMlp
-from benchmarks.papers.problem import Contestant, Figure, Problem
+from benchmarks.papers.problem import ANNEALING_SHARE, Contestant, Figure, Problem
 from benchmarks.papers.regression import Sinusoids, SinusoidsAndLines, mean_squared_error
 from meta.learners.anil import Anil
 from meta.learners.cavia import Cavia
@@ -83,7 +83,7 @@ def _both(n_steps: int) -> list[Contestant]:
 def sinusoid_contestants() -> list[Contestant]:
     maml = Maml(NETWORK, squared_error, TEXT_LR, 1)
     joint = Maml(SMALL_START, squared_error, TEXT_LR, 0)  # no inner step in training: one network for all tasks
-    plus_plus = MamlPlusPlus(NETWORK, squared_error, TEXT_LR, 5)
+    plus_plus = MamlPlusPlus(NETWORK, squared_error, TEXT_LR, 5, annealing_share=ANNEALING_SHARE)
     paper = _table_2(0.67, 0.38, 0.35)
     return [
         Contestant("MAML, step 0.01", maml, AUTHORS_STEPS, tested_steps=TESTED, published=paper),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.papers.problem import Contestant, Problem
-from meta.learners.protocol import Learner, OuterGradient, compiled
+from meta.learners.protocol import Learner, OuterGradient, gradient_by_step
 from meta.trainer import Schedule, TrainerState, train
 from meta.types import Params
 
@@ -56,12 +56,12 @@ def result_file(problem: Problem, contestant: Contestant, seed: int, folder: Pat
 def trained(problem: Problem, contestant: Contestant, seed: int) -> Params:
     """Run Adam on seeded meta-batches from the learner's own start; its rate falls by half a cosine to zero."""
     learner = contestant.learner
-    outer_grad = compiled(learner.outer_grad) if contestant.n_steps >= WORTH_COMPILING else learner.outer_grad
+    outer_grad = gradient_by_step(learner, contestant.n_steps, compile=contestant.n_steps >= WORTH_COMPILING)
     theta = learner.init(torch.Generator().manual_seed(seed))
 
     def gradient_at(theta: Params, step: int) -> OuterGradient:
         rng = np.random.default_rng([seed, 0, step])
-        return outer_grad(theta, problem.tasks.draw(rng, problem.n_tasks, problem.n_shots, problem.n_shots))
+        return outer_grad(theta, problem.tasks.draw(rng, problem.n_tasks, problem.n_shots, problem.n_shots), step)
 
     schedule = Schedule(contestant.n_steps, contestant.outer_lr)
     return train(TrainerState.at_start(theta), gradient_at, schedule).best

@@ -10,6 +10,8 @@ from torch import Tensor
 from meta.learners.protocol import Learner
 from meta.types import Episode
 
+ANNEALING_SHARE = 0.1  # of MAML++'s outer steps: its authors' code anneals for 10 of 100 to 150 epochs
+
 
 class Tasks(Protocol):
     """A distribution of tasks."""

@@ -1,7 +1,8 @@
 """Few-shot methods, one paper per file, behind one protocol. They never import each other."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from meta.errors import InvalidRecipe
 from meta.learners.anil import Anil
@@ -22,7 +23,7 @@ from meta.types import LossFn
 
 Build = Callable[[Network, LossFn, float, int], Learner]
 
-__all__ = ["REGISTRY", "Learner", "Usual", "build_learner", "usual_of"]
+__all__ = ["OPTIONS", "REGISTRY", "Learner", "Usual", "build_learner", "usual_of"]
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,46 @@ USUAL: dict[str, Usual] = {
 }
 
 
+# What of a method its paper leaves to choose, by recipe; what is not named here is the method itself.
+OPTIONS: dict[str, dict[str, bool | float]] = {
+    "maml_plus_plus": {
+        "multi_step_loss": True,
+        "per_step_sizes": True,
+        "annealing_share": 0.0,
+        "first_order": False,
+    },
+    "meta_sgd": {"by_evidence": True},
+}
+
+
 def usual_of(name: str) -> Usual:
     return USUAL.get(name, Usual())
 
 
-def build_learner(name: str, network: Network, loss_fn: LossFn, *, inner_lr: float, inner_steps: int) -> Learner:
-    """Make the learner that a recipe names.
+def build_learner(
+    name: str,
+    network: Network,
+    loss_fn: LossFn,
+    *,
+    inner_lr: float,
+    inner_steps: int,
+    options: Mapping[str, bool | float] | None = None,
+) -> Learner:
+    """Make the learner that a recipe names; ``options`` are some of its OPTIONS.
 
-    Raises:  InvalidRecipe: there is no learner of this name.
+    Raises:  InvalidRecipe: there is no learner of this name, or it has no such option or value.
     """
     if name not in REGISTRY:
         raise InvalidRecipe(f"learner must be one of {sorted(REGISTRY)}, got {name!r}")
-    return REGISTRY[name](network, loss_fn, inner_lr, inner_steps)
+    learner = REGISTRY[name](network, loss_fn, inner_lr, inner_steps)
+    if not options:
+        return learner
+    known = OPTIONS.get(name, {})
+    for option, value in options.items():
+        if option not in known:
+            raise InvalidRecipe(f"options of {name} are {sorted(known) or 'none'}, got {option!r}")
+        if isinstance(value, bool) != isinstance(known[option], bool):
+            wanted = "true or false" if isinstance(known[option], bool) else "a number"
+            raise InvalidRecipe(f"option {option!r} of {name} must be {wanted}, got {value!r}")
+    changed: Learner = replace(cast(Any, learner), **options)
+    return changed

@@ -2,15 +2,17 @@
 
 Source: Antoniou, Edwards, Storkey 2019, arXiv:1810.09502, section 4: "Multi-Step Loss Optimization" and "Learning
 Per-Layer Per-Step Learning Rates" (LSLR).
-Deviations: a gradient knows no step of the outer loop, so how far the importances have been annealed is a field, which
-stays where it is unless whoever trains makes the learner anew (``dataclasses.replace``); their annealed derivative
-order is ``first_order``, by the same way. A "layer" is a tensor: a matrix and its bias have a size each, as in the
+Deviations: the importances are annealed in tenths of ``annealing_share`` of the outer steps (so that few gradients are
+compiled), and not at all unless it is set; of the annealed derivative order there is ``first_order`` alone, which stays
+what it is. A "layer" is a tensor: a matrix and its bias have a size each, as in the
 authors' code. Step sizes are learned in units of ``inner_lr``, see ``SCALE``. Cosine annealing of the outer step is
 the trainer's; the three changes to batch normalisation have no place in networks without any.
 """
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -28,17 +30,26 @@ SCALE = 10.0  # learned step sizes are kept so small that an outer step of 0.001
 class MamlPlusPlus(GradientBased):
     """theta holds ``net.*`` (weights) and ``lr.*`` (inner_steps,): each tensor's alpha / inner_lr / SCALE by step.
 
-    multi_step_loss: pay for the query after every inner step, not only after the last; annealed: 0 = all steps count
-    alike, 1 = the last alone does; per_step_sizes: learn the step sizes, else ``inner_lr`` is all of them.
+    multi_step_loss: pay for the query after every inner step, not only after the last; annealing_share: of the outer
+    steps, over which the importances go from all alike to the last alone, 0 if they stay; annealed: how far they have
+    gone, 0 = all steps count alike, 1 = the last alone does; per_step_sizes: learn the step sizes, else ``inner_lr`` is
+    all of them.
     """
 
     multi_step_loss: bool = True
     per_step_sizes: bool = True
     annealed: float = 0.0
+    annealing_share: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.annealed <= 1.0:
-            raise InvalidRecipe(f"annealed must be between 0 and 1, got {self.annealed}")
+        for name in ("annealed", "annealing_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InvalidRecipe(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+
+    def at_progress(self, progress: float) -> Self:
+        if not self.annealing_share:
+            return self
+        return replace(self, annealed=min(math.floor(10 * progress / self.annealing_share) / 10, 1.0))
 
     def start_from(self, weights: Params, generator: torch.Generator) -> Params:
         theta = named(NET, weights)

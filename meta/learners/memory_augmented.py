@@ -40,12 +40,12 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class MemoryAugmented(InContext):
-    """theta is the embedding, the controller (``lstm_x`` of a row and its label, ``lstm_h`` of its own state, ``lstm_r``
-    of what the row before it recalled, ``lstm_b``), its keys (``key``, ``key_b``), the gate between writing places
-    (``alpha``, one a head) and the last layer (``out``, ``out_b``).
+    """theta is the embedding, the controller (``lstm_x`` of a row and its label, ``lstm_h`` of its own state,
+    ``lstm_r`` of what the row before it recalled, ``lstm_b``), its keys (``key``, ``key_b``), the gate between writing
+    places (``alpha``, one a head) and the last layer (``out``, ``out_b``).
 
-    seen: ``memory`` (n_slots, slot_size), ``hidden``, ``cell`` (hidden,), ``recalled`` (n_heads * slot_size,), ``label``
-    (n_classes,) that a query row comes with: the last row's, or 0 where labels do not follow.
+    seen: ``memory`` (n_slots, slot_size), ``hidden``, ``cell`` (hidden,), ``recalled`` (n_heads * slot_size,), and
+    ``label`` (n_classes,) that a query row comes with: the last row's, or 0 where labels do not follow.
     """
 
     hidden: int = 32

@@ -1,7 +1,7 @@
 """The one slot that every few-shot method fits, and the two lines of calculus that the gradient-based ones share."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -69,6 +69,15 @@ class Learner(Protocol):
         ...
 
 
+@runtime_checkable
+class Annealed(Protocol):
+    """A learner whose outer gradient changes in the course of meta-training."""
+
+    def at_progress(self, progress: float) -> Learner:
+        """Give the learner as it is after a share ``progress`` of the outer steps, from 0 to below 1."""
+        ...
+
+
 def under(prefix: str, tensors: Params) -> Params:
     """Pick the tensors whose names begin with ``prefix``, and take it off.
 
@@ -103,3 +112,19 @@ def compiled(outer_grad: Callable[[Params, Episode], OuterGradient]) -> Callable
         outer_grad, options={"cpp.enable_tiling_heuristics": False}
     )
     return found
+
+
+def gradient_by_step(
+    learner: Learner, n_steps: int, *, compile: bool = False
+) -> Callable[[Params, Episode, int], OuterGradient]:
+    """Give the outer gradient at any of ``n_steps`` outer steps; of a learner that does not anneal it is always one."""
+    made: dict[float, Callable[[Params, Episode], OuterGradient]] = {}
+
+    def gradient(theta: Params, episode: Episode, step: int) -> OuterGradient:
+        stage = learner.at_progress(step / n_steps) if isinstance(learner, Annealed) else learner
+        at = float(getattr(stage, "annealed", 0.0))
+        if at not in made:
+            made[at] = compiled(stage.outer_grad) if compile else stage.outer_grad
+        return made[at](theta, episode)
+
+    return gradient

@@ -739,6 +739,22 @@ VERSIONS = [
         "invalid_body",
         "must be at most 20",
     ),
+    post(
+        "an option that the learner does not have",
+        f"{CARD}/thetas",
+        {"learner": "maml", "learner_options": {"by_evidence": True}},
+        422,
+        "invalid_body",
+        "learner_options of maml are none, got 'by_evidence'",
+    ),
+    post(
+        "an option of another kind",
+        f"{CARD}/thetas",
+        {"learner": "meta_sgd", "learner_options": {"by_evidence": 0.5}},
+        422,
+        "invalid_body",
+        "learner_options.by_evidence must be true or false, got 0.5",
+    ),
     post("a theta by an unknown learner", f"{CARD}/thetas", {"learner": "magic"}, 422, "invalid_body", "'maml'"),
     post("an unknown theta_prime", f"{THETA_PRIMES}/99/activate", {}, 404, "unknown_theta_prime", "99"),
     post(

@@ -89,7 +89,9 @@ def test_train_declares_uploads_learns_and_activates(url: str, database: Databas
     frame.to_csv(path, index=False)
     command = ("train", path, "--product", "gold", "--market-column", "state", "--target-column", "bad", "--url", url)
     with training_worker(database):
-        result = run(*command, "--activate", "--seed", "4", "--learner", "reptile", "--imputer", "mean")
+        options = ("--learner-option", "annealing_share=0.1", "--learner-option", "multi_step_loss=false")
+        named = ("--learner", "maml_plus_plus", *options, "--imputer", "mean")
+        result = run(*command, "--activate", "--seed", "4", *named)
     assert result.exit_code == 0, result.output
     assert "20 rows of 2 markets, 5 defaulted, uploaded" in result.output
     assert "theta 1: active" in result.output
@@ -97,7 +99,8 @@ def test_train_declares_uploads_learns_and_activates(url: str, database: Databas
         product = client.get_product("gold")
         assert product.active_theta_version == 1
         recipe = client.get_theta("gold", 1).recipe
-        assert (recipe.seed, recipe.learner, recipe.imputer) == (4, "reptile", "mean")
+        assert (recipe.seed, recipe.learner, recipe.imputer) == (4, "maml_plus_plus", "mean")
+        assert recipe.learner_options == {"annealing_share": 0.1, "multi_step_loss": False}
     features = {feature.name: feature for feature in product.feature_schema.features}
     assert list(features) == ["annual_income", "home"], "a column of one value teaches nothing"
     assert (features["annual_income"].kind, features["annual_income"].minimum) == ("numeric", 0)
@@ -115,6 +118,20 @@ def test_a_method_that_there_is_not_is_told_with_those_that_there_are(
     assert result.exit_code == 2
     assert f"'{name}' is none of" in (told := " ".join(result.output.replace("│", " ").split()))
     assert known in told
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("by_evidence=perhaps", "must be NAME=VALUE, true, false or a number, got 'by_evidence=perhaps'"),
+        ("by_evidence=3", "by_evidence must be true, false or a number from 0 to 1"),
+        ("first_order=true", "learner_options of meta_sgd are by_evidence, got 'first_order'"),
+    ],
+)
+def test_an_option_that_the_method_does_not_have_is_told(option: str, told: str, samples: Path) -> None:
+    answer = refused("train", samples, "--product", "gold", "--learner", "meta_sgd", "--learner-option", option)
+    assert "--learner-option" in answer
+    assert told in " ".join(answer.split())
 
 
 def test_adapt_posts_a_file_and_score_reads_another(url: str, bank: Bank, samples: Path, tmp_path: Path) -> None:

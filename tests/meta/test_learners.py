@@ -1,15 +1,15 @@
 """One contract, held by every learner of the registry."""
 
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
 
-from app.domain.recipes import LearnerName
+from app.domain.recipes import LEARNER_OPTIONS, LearnerName
 from meta.checkpoint import pack, sha256, unpack
 from meta.errors import InvalidRecipe
-from meta.learners import REGISTRY, USUAL, build_learner
+from meta.learners import OPTIONS, REGISTRY, USUAL, build_learner
 from meta.learners.meta_sgd import MetaSgd
 from meta.learners.protocol import SEEN, Learner
 from meta.losses import binary_cross_entropy
@@ -73,6 +73,30 @@ def padded(rows: LabelledRows, n_more: int) -> LabelledRows:
 def test_the_recipe_names_every_learner() -> None:
     assert sorted(get_args(LearnerName)) == sorted(REGISTRY)
     assert set(USUAL) <= set(REGISTRY)
+
+
+def test_the_recipe_names_every_option_with_its_usual_value(network: Ensemble) -> None:
+    assert LEARNER_OPTIONS == OPTIONS
+    for name, options in OPTIONS.items():
+        learner = build_learner(name, network, binary_cross_entropy, inner_lr=0.1, inner_steps=3)
+        assert {option: getattr(learner, option) for option in options} == options
+
+
+def test_options_make_another_learner(network: Ensemble) -> None:
+    def built(name: str, **options: bool | float) -> Any:
+        return build_learner(name, network, binary_cross_entropy, inner_lr=0.1, inner_steps=3, options=options)
+
+    assert "log_h.w0" not in built("meta_sgd", by_evidence=False).init(torch.Generator())
+    changed = built("maml_plus_plus", multi_step_loss=False, annealing_share=0.25)
+    assert (changed.multi_step_loss, changed.annealing_share, changed.per_step_sizes) == (False, 0.25, True)
+    with pytest.raises(InvalidRecipe, match=r"options of maml are none, got 'by_evidence'"):
+        built("maml", by_evidence=False)
+    with pytest.raises(InvalidRecipe, match=r"options of meta_sgd are \['by_evidence'\], got 'first_order'"):
+        built("meta_sgd", first_order=True)
+    with pytest.raises(InvalidRecipe, match=r"option 'multi_step_loss' of maml_plus_plus must be true or false, got 1"):
+        built("maml_plus_plus", multi_step_loss=1)
+    with pytest.raises(InvalidRecipe, match=r"option 'annealing_share' of maml_plus_plus must be a number, got True"):
+        built("maml_plus_plus", annealing_share=True)
 
 
 def test_shapes(case: Case, episode: Episode) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from meta.errors import InvalidRecipe
 from meta.learners.maml import Maml
 from meta.learners.maml_plus_plus import MamlPlusPlus
+from meta.learners.protocol import gradient_by_step
 from meta.losses import binary_cross_entropy, squared_error
 from meta.nets import Ensemble, Mlp
 from meta.types import Episode, LabelledRows, Params
@@ -59,6 +60,24 @@ def test_annealing_moves_the_payment_to_the_last_step() -> None:
     assert done.outer_grad(line_theta(), BY_HAND).loss.item() == pytest.approx(0.1296)
     with pytest.raises(InvalidRecipe, match=r"annealed must be between 0 and 1, got 1\.5"):
         replace(LINE, annealed=1.5)
+
+
+def test_importances_are_annealed_in_tenths_of_the_share_and_then_stay() -> None:
+    learner = replace(LINE, annealing_share=0.5)
+    found = [learner.at_progress(progress).annealed for progress in (0.0, 0.04, 0.05, 0.26, 0.49, 0.5, 0.99)]
+    assert found == [0.0, 0.0, 0.1, 0.5, 0.9, 1.0, 1.0]
+    assert LINE.at_progress(0.7) is LINE
+    with pytest.raises(InvalidRecipe, match=r"annealing_share must be between 0 and 1, got -1"):
+        replace(LINE, annealing_share=-1)
+
+
+def test_the_outer_gradient_of_a_step_is_annealed_as_far_as_that_step() -> None:
+    gradient = gradient_by_step(replace(LINE, annealing_share=0.5), 100)
+    for step, annealed in ((0, 0.0), (25, 0.5), (60, 1.0)):
+        expected = replace(LINE, annealed=annealed).outer_grad(line_theta(), BY_HAND)
+        found = gradient(line_theta(), BY_HAND, step)
+        assert found.loss == expected.loss
+        assert torch.equal(found.gradient["net.w"], expected.gradient["net.w"])
 
 
 @pytest.mark.parametrize("inner_steps", [0, 1, 4])
