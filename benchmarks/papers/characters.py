@@ -125,8 +125,8 @@ PUBLISHED: dict[str, dict[int, Figure]] = {
         5: Figure(99.93, 0.09, False, f"Meta-SGD, Table 2; {CONVOLUTIONS}"),
     },
     "MAML++": {
-        1: Figure(99.47, None, False, f"MAML++, Table 1; {CONVOLUTIONS}"),
-        5: Figure(99.93, None, False, f"MAML++, Table 1; {CONVOLUTIONS}"),
+        1: Figure(99.47, None, False, f"MAML++, as Liu et al. quote it (T-NAS); {CONVOLUTIONS}"),
+        5: Figure(99.93, None, False, f"MAML++, as Liu et al. quote it (T-NAS); {CONVOLUTIONS}"),
     },
     "Reptile": {
         1: Figure(97.68, 0.04, False, f"Reptile, Table 2, transduction; {CONVOLUTIONS}"),
