@@ -30,7 +30,8 @@ OUTER_LR = 0.003
 STEPS = {1: 5000, 5: 2500}  # by shots: a meta-batch of 5 shots has five times the rows
 LONGER = 4
 MORE = f"MAML, {LONGER} x the steps"  # says how much of a distance from the papers is the budget
-TIMES = {MORE: LONGER, "CAVIA": 3, "Memory-augmented": 3, "Memory-augmented, own labels": 3}  # the steps of others
+MEMORIES = ("Memory-augmented", "Memory-augmented, own labels")
+TIMES = {MORE: LONGER, "CAVIA": 3} | dict.fromkeys(MEMORIES, 6)  # the steps of others
 
 NOTE = """\
 Drawings of 28 x 28 pixels, resized by nearest neighbour, each class turned by a random multiple of 90 degrees;
@@ -105,7 +106,7 @@ def contestants(n_shots: int, n_steps: int | None = None) -> list[Contestant]:
             name,
             learner,
             TIMES.get(name, 1) * budget,
-            0.001 if name == "CAVIA" else OUTER_LR,
+            0.001 if name in ("CAVIA", *MEMORIES) else OUTER_LR,
             tested_steps=steps.get(name, ()),
             published={(n_shots, steps.get(name, (None,))[-1]): figure for figure in _published(name, n_shots)},
         )
@@ -125,8 +126,8 @@ PUBLISHED: dict[str, dict[int, Figure]] = {
         5: Figure(99.93, 0.09, False, f"Meta-SGD, Table 2; {CONVOLUTIONS}"),
     },
     "MAML++": {
-        1: Figure(99.47, None, False, f"MAML++, as Liu et al. quote it (T-NAS); {CONVOLUTIONS}"),
-        5: Figure(99.93, None, False, f"MAML++, as Liu et al. quote it (T-NAS); {CONVOLUTIONS}"),
+        1: Figure(99.47, None, False, f"MAML++, quoted in T-NAS, Table 2; {CONVOLUTIONS}"),
+        5: Figure(99.93, None, False, f"MAML++, quoted in T-NAS, Table 2; {CONVOLUTIONS}"),
     },
     "Reptile": {
         1: Figure(97.68, 0.04, False, f"Reptile, Table 2, transduction; {CONVOLUTIONS}"),

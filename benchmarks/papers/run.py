@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.papers import characters, curves
+from benchmarks.papers import characters, clusters, curves
 from benchmarks.papers.glyphs import load_glyphs
 from benchmarks.papers.measure import measured, result_file
 from benchmarks.papers.omniglot import find_archives, load_omniglot
 from benchmarks.papers.problem import Contestant, Problem
 from benchmarks.papers.report import Table
 
-PROBLEMS = ("sinusoid", "multimodal", "images")
+PROBLEMS = ("sinusoid", "multimodal", "images", "clusters")
 
 Exam = tuple[Problem, list[Contestant]]
 
@@ -55,6 +55,8 @@ def exams(choice: Choice) -> list[Exam]:
         found.append((curves.MULTIMODAL, _with_steps(curves.multimodal_contestants(), choice.n_steps)))
     if "images" in choice.problems:
         found += _image_exams(choice)
+    if "clusters" in choice.problems:
+        found.append((clusters.CLUSTERS, _with_steps(clusters.contestants(), choice.n_steps)))
     return [(problem, [c for c in all_of_them if _asked(c, choice)]) for problem, all_of_them in found]
 
 

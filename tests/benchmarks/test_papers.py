@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 
 from benchmarks.papers import measure
-from benchmarks.papers.characters import LONGER, STEPS, TIMES
+from benchmarks.papers.characters import STEPS, TIMES
 from benchmarks.papers.characters import contestants as image_contestants
+from benchmarks.papers.clusters import Clusters
+from benchmarks.papers.clusters import contestants as cluster_contestants
 from benchmarks.papers.curves import multimodal_contestants, sinusoid_contestants
 from benchmarks.papers.glyphs import generate_glyphs, load_glyphs
 from benchmarks.papers.images import N_DRAWINGS, SIDE, Drawings, ImageTasks, accuracy, split
@@ -51,6 +53,17 @@ def test_sinusoids_have_the_papers_amplitudes_and_phases() -> None:
     assert 4.8 < amplitude.max() <= 5.0 + 1e-5
     assert 0.0 <= phase.min() + 1e-3 < 0.2
     assert 2.9 < phase.max() <= np.pi + 1e-3
+
+
+def test_clusters_are_told_by_the_support_alone() -> None:
+    episode = Clusters().draw(rng(3), 200, 1, 1)
+    assert episode.support.x.shape == (200, 5, 16)
+    assert all(sorted(labels) == [0, 1, 2, 3, 4] for labels in episode.support.y.tolist())
+    assert len({tuple(labels) for labels in episode.support.y.tolist()}) > 80  # of 120 orders
+    nearest = torch.cdist(episode.query.x, episode.support.x).argmin(-1)
+    assert (episode.support.y.gather(-1, nearest) == episode.query.y).float().mean() > 0.95
+    again = Clusters().draw(rng(3), 200, 1, 1)
+    assert torch.equal(again.query.x, episode.query.x)
 
 
 def test_half_the_multimodal_tasks_are_lines_and_all_are_noisy() -> None:
@@ -326,7 +339,13 @@ def test_a_problem_is_measured_and_reported_from_end_to_end(
 
 
 def test_every_contestant_has_its_place_and_only_figures_that_are_asked_for() -> None:
-    for contestants in (sinusoid_contestants(), multimodal_contestants(), image_contestants(1), image_contestants(5)):
+    for contestants in (
+        sinusoid_contestants(),
+        multimodal_contestants(),
+        image_contestants(1),
+        image_contestants(5),
+        cluster_contestants(),
+    ):
         names = [c.name for c in contestants]
         assert len(set(names)) == len(names)
         for contestant in contestants:
@@ -335,7 +354,7 @@ def test_every_contestant_has_its_place_and_only_figures_that_are_asked_for() ->
     for n_shots, n_steps in STEPS.items():
         for contestant in image_contestants(n_shots):
             assert contestant.n_steps == n_steps * TIMES.get(contestant.name, 1)
-    assert {c.n_steps for c in image_contestants(5, n_steps=10)} == {5, 5 * LONGER, 15}
+    assert {c.n_steps for c in image_contestants(5, n_steps=10)} == {5 * TIMES.get(n, 1) for n in ("MAML", *TIMES)}
     assert set(TIMES) <= {c.name for c in image_contestants(1)}
 
 
