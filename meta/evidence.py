@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student_t
 
 from meta.adaptation import AdaptedMarket, MarketRows, adapt_markets, market_logits, market_prior
 from meta.effects import most_probable_effects
+from meta.intervals import auc_interval, mean_and_reach
 from meta.metrics import auc
 from meta.thetas import Theta
 
 FloatArray = NDArray[np.float64]
 N_FOLDS = 5
+INTERVAL = 0.9
 SCRATCH_SD = 0.3  # logits a robust standard deviation: prior of a model of the market's own rows
 SCRATCH_LEVEL_SD = 3.0
 MIN_DEFAULTS_FOR_AUC = 50
@@ -47,24 +48,19 @@ class CrossFitted:
         return found
 
     def report(self) -> dict[str, Any]:
-        """The ladder with 90 % intervals of each rung's gain on theta; AUC only where there are defaults enough."""
+        """The ladder, each rung's gain on theta with an interval; so its AUC, only where there are defaults enough."""
         rungs = {rung: self._rung(rung) for rung in LADDER}
-        return {"n_folds": N_FOLDS, "interval": 0.9, "unit": "log loss an account, in nats", **rungs}
+        return {"n_folds": N_FOLDS, "interval": INTERVAL, "unit": "log loss an account, in nats", **rungs}
 
     def _rung(self, rung: str) -> dict[str, Any]:
         found: dict[str, Any] = {"log_loss": float(self.losses(rung).mean())}
         if rung != "theta":
-            mean, reach = mean_and_reach(self.gains(rung))
+            mean, reach = mean_and_reach(self.gains(rung), INTERVAL)
             found["gain"] = {"mean": mean, "low": mean - reach, "high": mean + reach}
-        if MIN_DEFAULTS_FOR_AUC <= self.y.sum() < len(self.y):
+        if MIN_DEFAULTS_FOR_AUC <= self.y.sum() <= len(self.y) - 2:  # of a single good no spread can be told
             found["auc"] = auc(self.y, self.logits[rung])
+            found["auc_low"], found["auc_high"] = auc_interval(self.y, self.logits[rung], INTERVAL)
         return found
-
-
-def mean_and_reach(values: FloatArray, share: float = 0.9) -> tuple[float, float]:
-    """Mean and half of its ``share`` interval, by Student's t: few rows know their own spread badly."""
-    error = float(values.std(ddof=1)) / np.sqrt(len(values))
-    return float(values.mean()), float(error * student_t.ppf(0.5 + share / 2, len(values) - 1))
 
 
 def cross_fit(

@@ -2,9 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from meta.episodes import Design
+from meta.intervals import reach_of, share_interval
+
+INTERVAL = 0.95
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,20 @@ class ExpectedGain:
     mean_gain: float
     standard_error: float
     harmed_share: float
+
+    def report(self) -> dict[str, Any]:
+        """Its fields, with intervals over markets: ``low`` to ``high`` of the gain, by Student's t, and
+        ``harmed_low`` to ``harmed_high`` of the share harmed, Jeffreys'; needs two markets."""
+        reach = reach_of(self.standard_error, self.n_markets, INTERVAL)
+        n_harmed = round(self.harmed_share * self.n_markets)
+        harmed_low, harmed_high = share_interval(n_harmed, self.n_markets, INTERVAL)
+        return asdict(self) | {
+            "low": self.mean_gain - reach,
+            "high": self.mean_gain + reach,
+            "harmed_low": harmed_low,
+            "harmed_high": harmed_high,
+            "interval": INTERVAL,
+        }
 
 
 def nearest(expected: Sequence[ExpectedGain], design: Design, n_defaults: int) -> ExpectedGain | None:

@@ -9,7 +9,8 @@ from scipy.stats import t as student_t
 
 from meta.adaptation import AdaptedMarket, MarketRows, market_logits
 from meta.conflict import Conflict, find_conflicts
-from meta.evidence import CrossFitted, cross_fit, mean_and_reach
+from meta.evidence import CrossFitted, cross_fit
+from meta.intervals import mean_and_reach
 from meta.thetas import Theta
 
 Verdict = Literal["activate", "hold", "refuse"]

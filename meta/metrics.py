@@ -37,11 +37,20 @@ def auc(y: FloatArray, score: FloatArray) -> float:
     0.875
     """
     _require_both_classes(y, score)
-    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
-    mid_ranks = np.cumsum(counts) - (counts - 1) / 2.0
     n_bad = y.sum()
-    rank_sum = (mid_ranks[place] * y).sum()
+    rank_sum = (mid_ranks(score) * y).sum()
     return float((rank_sum - n_bad * (n_bad + 1) / 2) / (n_bad * (len(y) - n_bad)))
+
+
+def mid_ranks(values: FloatArray) -> FloatArray:
+    """Ranks (n,) of values (n,), from 1; equal values share their mean rank.
+
+    >>> mid_ranks(np.array([0.4, 0.1, 0.4])).tolist()
+    [2.5, 1.0, 2.5]
+    """
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: FloatArray = (np.cumsum(counts) - (counts - 1) / 2.0)[place]
+    return ranks
 
 
 def gini(y: FloatArray, score: FloatArray) -> float:

@@ -15,11 +15,11 @@ from meta.caution import learn_still
 from meta.effects import EffectsPrior, learn_effects_prior
 from meta.episodes import Design, EpisodeSampler, Market, draw_support
 from meta.expectation import ExpectedGain
-from meta.features import Encoder
 from meta.level import LevelPrior, learn_level_prior
-from meta.metrics import auc, log_loss
+from meta.metrics import log_loss
 from meta.strength import HARM, SHARES, Strength, learn_strength
 from meta.thetas import Theta
+from meta.validation_report import effects_report, market_row, over_markets
 
 FloatArray = NDArray[np.float64]
 SUPPORTS: tuple[tuple[Design, int], ...] = (
@@ -86,36 +86,17 @@ def learn_from_folds(folds: Sequence[FoldMarkets], theta_sd: float, stretch: flo
     trials = [trial for fold in informed for trial in _run_trials(fold, seed, len(markets))]
     strength = learn_strength(_losses_by_defaults(trials))
     expected = expected_gains(trials, strength)
+    rows = [market_row(market) for market in markets]
     report = {
         "level_prior": asdict(prior),
         "stretch": stretch,
-        "effects": _effects_report(effects, folds[0].theta.encoder),
+        "effects": effects_report(effects, folds[0].theta.encoder),
         "strength": asdict(strength),
-        "leave_markets_out": [_market_row(market) for market in markets],
-        "expected_gain": [asdict(row) for row in expected],
+        "leave_markets_out": rows,
+        "over_markets_left_out": over_markets(rows),
+        "expected_gain": [row.report() for row in expected],
     }
     return Lessons(prior, effects, strength, expected, stretch, report)
-
-
-def _effects_report(effects: EffectsPrior, encoder: Encoder) -> dict[str, Any]:
-    """How far markets differ, in logits: numeric slopes per robust standard deviation, categories per membership."""
-    names = encoder.column_names
-    owners = [names[j] for j in encoder.column_of_slot[effects.slots]]
-    slopes: dict[str, float] = {}
-    for name, sd in zip(owners, effects.slope_sd, strict=True):
-        slopes[name] = max(slopes.get(name, 0.0), float(sd))
-    return {"scale_sd": effects.scale_sd, "slope_sd": slopes, "theta_sd": effects.theta_sd}
-
-
-def _market_row(market: Market) -> dict[str, Any]:
-    both = 0 < market.y.sum() < len(market.y)
-    return {
-        "market": market.name,
-        "n_rows": len(market.y),
-        "default_rate": float(market.y.mean()),
-        "log_loss": log_loss(market.y, _pd(market.logits)),
-        "auc": auc(market.y, market.logits) if both and market.y.sum() >= 50 else None,
-    }
 
 
 def _run_trials(fold: FoldMarkets, seed: int, n_markets: int) -> list[Trial]:
@@ -191,7 +172,11 @@ def _losses_by_defaults(trials: Sequence[Trial]) -> dict[int, list[FloatArray]]:
 
 
 def expected_gains(trials: Sequence[Trial], strength: Strength) -> tuple[ExpectedGain, ...]:
-    """Per support: mean gain of theta_prime over theta in log loss, its standard error over markets, share harmed."""
+    """Per support: mean gain of theta_prime over theta in log loss, its standard error over markets, share harmed.
+
+    ``trials`` are those that ``strength`` was chosen on, which flatters it a little: the choice is among five shares,
+    and folds within folds would multiply the length of a training. The reader is told (``measured_on``).
+    """
     rows = []
     for support in SUPPORTS:
         at_size = [trial for trial in trials if trial.support == support]

@@ -35,7 +35,9 @@ _FAR_MARKETS = (
 _CAN_LOSE = "It can lose to theta: the guard makes that rarer, not impossible. Rolling back is one call."
 _HAVE_LOST = (
     "With about {n_defaults:.0f} defaults, {harmed_share:.0%} of {n_markets} mature markets that were left out lost "
-    "more than {harm} log loss an account to theta, before any guard."
+    "more than {harm} log loss an account to theta, before any guard. That was counted in the trials that chose "
+    "how much of a move to keep, with true default rates declared where accounts were drawn by label: expect somewhat "
+    "worse."
 )
 
 

@@ -1,7 +1,7 @@
 """Model cards: what a validator or a committee has to know of a version, on one page."""
 
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from app.domain.recipes import AdaptationRecipe, ThetaRecipe
 from app.domain.samples import Design
 from app.domain.schema import Noun
 from app.domain.source_data import SourceSummary
-from app.domain.theta_primes import ActivationRecord, Verdict
+from app.domain.theta_primes import MEASURED_ON, ActivationRecord, Verdict
 
 Links = dict[str, str]
 
@@ -67,14 +67,37 @@ class _Card(Noun):
     links: Links = Field({}, description="paths of this service: the card itself, and what it speaks of")
 
 
+class ObservedBaseRate(Noun):
+    """The default rate of the accounts that a theta was learned from: counted, where a market's is declared."""
+
+    value: float = Field(description="n_defaults of n_rows, as a share")
+    low: float | None = Field(
+        description="lower end of the interval, over markets: as far as chance chose these markets and no others; "
+        "null: of a single market, or without a default or a good"
+    )
+    high: float | None = Field(description="upper end; null as `low` is")
+    interval: float = Field(description="probability of the interval")
+    n_defaults: int
+    n_rows: int
+    n_markets: int
+    source: Literal["observed in the source markets"] = "observed in the source markets"
+
+
 class ThetaCard(_Card):
     """The card of a theta."""
 
     data: SourceSummary | None = Field(description="the source rows it was learned from; null: not recorded then")
+    base_rate: ObservedBaseRate | None = Field(
+        description="of those rows, as they were collected. A new market may have another and declares its own; null: "
+        "they were not recorded then"
+    )
     recipe: ThetaRecipe
     seed: int
     results: dict[str, Any] = Field(
-        description="its report: how it ranks markets left out, what adapting gained there by number of accounts"
+        description="its report. `leave_markets_out`: log loss and AUC (from 50 defaults on) of each market, by a "
+        "theta that had not seen it; `over_markets_left_out`: their means with 95 % intervals over markets; "
+        "`expected_gain`: what adapting gained there by number of accounts, with 95 % intervals. Gains were measured "
+        "on " + MEASURED_ON
     )
     theta_primes: list[AdaptedVersion] = Field(description="what was adapted from it, by market; the first 1,000")
 
@@ -111,5 +134,7 @@ class ThetaPrimeCard(_Card):
     verdict: Verdict
     reasons: list[str] = Field(description="what the verdict rests on")
     results: dict[str, Any] = Field(
-        description="its report: level, ladder, evidence, losses on rows left out, gain to be expected"
+        description="its report: level, evidence, `cross_fitted` losses on rows left out, with 90 % intervals of the "
+        "gains and, from 50 defaults on, of the AUCs; the gain `expected` with a 95 % interval. That was measured on "
+        + MEASURED_ON
     )

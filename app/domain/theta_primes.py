@@ -13,6 +13,12 @@ from app.domain.schema import Noun
 
 Verdict = Literal["activate", "hold", "refuse"]
 
+MEASURED_ON = (
+    "mature markets, by thetas that had not seen them, in the same trials that chose how much of a move to keep, which "
+    "flatters the choice: expect somewhat less. Accounts drawn by label had their market's true default rate declared, "
+    "others none; no guard stood in between. Intervals are over markets, taken as independent."
+)
+
 
 class ThetaPrime(Noun):
     """A version of a market's model; it never changes."""
@@ -30,7 +36,8 @@ class ThetaPrime(Noun):
     n_defaults: int
     report: dict[str, Any] = Field(
         description="what is known about it; losses in nats an account, rates as shares. `expected`: what adapting at "
-        "about as many defaults was worth to mature markets left out when its theta was trained; null: not measured"
+        "about as many defaults was worth to mature markets left out when its theta was trained; null: not measured. "
+        "It was measured on " + MEASURED_ON
     )
     sha256: str = Field(description="hash of its weights")
     software: dict[str, str] | None = Field(

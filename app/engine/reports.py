@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta
 
+from app.domain.theta_primes import MEASURED_ON
 from app.engine.contract import BaseRateBelief
 from meta.adaptation import AdaptedMarket, MarketRows
 from meta.expectation import ExpectedGain
 from meta.guard import Judgement
+from meta.intervals import share_interval
 from meta.posterior import REACH, Posterior
 from meta.strength import HARM
 
@@ -61,26 +63,18 @@ def report_of(
 
 def _expected(row: ExpectedGain) -> dict[str, Any]:
     """Gain on theta at about as many defaults, and the share of markets that lost more than ``harm``."""
-    return {
-        "mean_gain": row.mean_gain,
-        "standard_error": row.standard_error,
-        "harmed_share": row.harmed_share,
-        "harm": HARM,
-        "n_markets": row.n_markets,
-        "unit": "log loss an account, in nats",
-        "at": {"design": row.design, "size": row.size, "n_defaults": row.n_defaults},
-    }
+    found = row.report()
+    at = {name: found.pop(name) for name in ("design", "size", "n_defaults")}
+    return found | {"harm": HARM, "unit": "log loss an account, in nats", "at": at, "measured_on": MEASURED_ON}
 
 
 def _observed(rows: MarketRows) -> dict[str, Any]:
     """The default rate of rows drawn at random, with Jeffreys' 90 % interval and the 90 % upper bound.
 
-    Source: Brown, Cai & DasGupta 2001, Statistical Science 16(2); the bound is the most prudent rate of Pluto & Tasche
-    2005, arXiv:cond-mat/0411699, for one grade and independent defaults: no higher rate would show so few defaults in
-    one case of ten.
+    Source: the bound is the most prudent rate of Pluto & Tasche 2005, arXiv:cond-mat/0411699, for one grade and
+    independent defaults: no higher rate would show so few defaults in one case of ten.
     """
     n, k = len(rows.y), int(rows.y.sum())
-    low = float(beta.ppf(0.05, k + 0.5, n - k + 0.5)) if k > 0 else 0.0
-    high = float(beta.ppf(0.95, k + 0.5, n - k + 0.5)) if k < n else 1.0
+    low, high = share_interval(k, n, 0.9)
     bound = float(beta.ppf(0.9, k + 1, n - k)) if k < n else 1.0
     return {"value": float(np.mean(rows.y)), "low": low, "high": high, "interval": 0.9, "upper_bound": bound}

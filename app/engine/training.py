@@ -5,6 +5,7 @@ import torch
 
 from app.domain.recipes import ThetaRecipe
 from app.domain.schema import FeatureSchema
+from app.domain.theta_primes import MEASURED_ON
 from app.engine.columns import columns_of
 from app.engine.contract import Artifact, CheckpointStore, OnProgress, TrainedTheta
 from meta.checkpoint import sha256
@@ -33,7 +34,8 @@ def train_theta(
     training = MetaTraining(schema.sha256(), table, settings_of(recipe))
     theta, report = training.run(on_progress, checkpoints)
     weights = theta.pack()
-    return TrainedTheta(Artifact(weights, sha256(weights)), report | {"torch": torch.__version__})
+    told = {"expected_gain_measured_on": MEASURED_ON, "torch": torch.__version__}
+    return TrainedTheta(Artifact(weights, sha256(weights)), report | told)
 
 
 def settings_of(recipe: ThetaRecipe) -> TrainingSettings:

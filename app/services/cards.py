@@ -16,6 +16,7 @@ from app.domain.samples import vintage
 from app.domain.theta_primes import ThetaPrimeDetail
 from app.errors import UntrainedTheta
 from app.services import markets, products, theta_primes, training
+from app.services.source_base_rate import observed_base_rate
 from app.store import activations, thetas
 from app.store import samples as samples_store
 from app.store import theta_primes as theta_primes_store
@@ -41,6 +42,7 @@ def get_theta_card(tx: Transaction, product: str, version: int) -> ThetaCard:
         purpose=card_texts.THETA_PURPOSE,
         intended_use=card_texts.THETA_USE,
         data=theta.source_data,
+        base_rate=observed_base_rate(theta.source_data),
         recipe=theta.recipe,
         seed=theta.recipe.seed,
         results=theta.report,

@@ -1,5 +1,6 @@
 """Model cards: what is stored of a version, on one page, with words on what it is not."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -92,6 +93,18 @@ def test_the_card_of_a_theta_says_what_taught_it(bank: Bank) -> None:
             {"market": "spain", "n_rows": 2, "n_defaults": 1},
         ],
     }
+    # one default of four: the binomial's error, 2 / sqrt(3) on the logit's scale, is more than the markets' own, 1
+    reach = 4.302653 * 2 / math.sqrt(3)
+    low, high = (1 / (1 + 3 * math.exp(side * reach)) for side in (1, -1))
+    assert (found["base_rate"].pop("low"), found["base_rate"].pop("high")) == pytest.approx((low, high), rel=1e-5)
+    assert found["base_rate"] == {
+        "value": 0.25,
+        "interval": 0.95,
+        "n_defaults": 1,
+        "n_rows": 4,
+        "n_markets": 3,
+        "source": "observed in the source markets",
+    }
     assert (found["seed"], found["recipe"]["seed"], found["results"]) == (3, 3, {"n_rows": 4})
     assert found["software"] == software_versions()
     theta = bank.client.get(f"{bank.product}/thetas/2").json()
@@ -105,7 +118,7 @@ def test_the_card_of_a_theta_says_what_taught_it(bank: Bank) -> None:
 
 def test_a_theta_from_before_says_that_it_does_not_know(bank: Bank) -> None:
     found = card(bank, f"{bank.product}/thetas/1")
-    assert (found["data"], found["software"]) == (None, None)
+    assert (found["data"], found["base_rate"], found["software"]) == (None, None, None)
     assert [entry["activated_by"] for entry in found["activations"]] == ["a test"]
 
 
@@ -173,6 +186,14 @@ def test_limits_follow_from_design_rate_and_number_of_defaults() -> None:
     measured = {"harmed_share": 0.125, "n_markets": 40, "harm": 0.002, "at": {"n_defaults": 9.6}}
     said = "With about 10 defaults, 12% of 40 mature markets that were left out lost more than 0.002 log loss"
     assert said in limits(expected=measured)
+    assert "in the trials that chose how much of a move to keep" in limits(expected=measured)
+
+
+def test_the_docs_say_what_gains_were_measured_on(bank: Bank) -> None:
+    schemas = bank.client.get("/openapi.json").json()["components"]["schemas"]
+    for name, field in (("ThetaCard", "results"), ("ThetaPrimeCard", "results"), ("ThetaPrimeDetail", "report")):
+        said = schemas[name]["properties"][field]["description"]
+        assert all(words in said for words in ("same trials that chose", "true default rate declared", "no guard"))
 
 
 @pytest.mark.parametrize(

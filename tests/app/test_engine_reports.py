@@ -95,9 +95,16 @@ def test_counts_level_and_findings() -> None:
 def test_what_to_expect_is_told_where_it_was_measured() -> None:
     assert report(rows(10, 50))["expected"] is None
     measured = ExpectedGain("random", 50, 9.6, 40, 0.0021, 0.0004, 0.05)
-    assert report(rows(10, 50), expected=measured)["expected"] == {
+    told = report(rows(10, 50), expected=measured)["expected"]
+    # t with 39 degrees of freedom: 2.022691; two of forty markets harmed: Beta(2.5, 38.5)
+    assert (told.pop("low"), told.pop("high")) == pytest.approx((0.0021 - 0.00080908, 0.0021 + 0.00080908), abs=1e-8)
+    assert beta.cdf([told.pop("harmed_low"), told.pop("harmed_high")], 2.5, 38.5) == pytest.approx([0.025, 0.975])
+    said = told.pop("measured_on")
+    assert all(words in said for words in ("same trials that chose", "true default rate declared", "no guard"))
+    assert told == {
         "mean_gain": 0.0021,
         "standard_error": 0.0004,
+        "interval": 0.95,
         "harmed_share": 0.05,
         "harm": 0.002,
         "n_markets": 40,

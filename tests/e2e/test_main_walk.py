@@ -119,6 +119,13 @@ def judged(client: Client, outcome: dict[str, Any]) -> None:
     assert (card["results"], card["data"]["n_samples"]) == (outcome["report"], 60)
     theta = client.get(f"/v1/products/card/thetas/{card['theta']['version']}/card").json()
     assert (theta["data"]["n_markets"], theta["results"]["n_markets"]) == (6, 6)
+    rate, losses = theta["base_rate"], theta["results"]["over_markets_left_out"]["log_loss"]
+    assert rate["value"] == theta["results"]["n_defaults"] / theta["results"]["n_rows"]
+    assert 0 < rate["low"] < rate["value"] < rate["high"] < 1
+    assert losses["low"] < losses["mean"] < losses["high"]
+    assert losses["n_markets"] == 6
+    assert all(row["low"] <= row["mean_gain"] <= row["high"] for row in theta["results"]["expected_gain"])
+    assert "no guard stood in between" in theta["results"]["expected_gain_measured_on"]
     influence = client.get(f"{NORTH}/theta-primes/1/influence").json()["samples"]
     moves = [sample["move"] for sample in influence]
     assert len(moves) == 60

@@ -14,8 +14,8 @@ from meta.evidence import (
     CrossFitted,
     _stratified_folds,
     cross_fit,
-    mean_and_reach,
 )
+from meta.intervals import auc_interval
 from meta.metrics import auc
 from meta.thetas import Theta
 from tests.meta.toy import Posted, honest_support, toy_theta
@@ -36,15 +36,6 @@ def first_rows(theta: Theta, n_bad: int, n_good: int, declared: DeclaredRate | N
     rows = honest_support(theta, 400, np.random.default_rng(1), level=0.0).rows
     chosen = np.r_[np.flatnonzero(rows.y == 1)[:n_bad], np.flatnonzero(rows.y == 0)[:n_good]]
     return MarketRows(rows.x[chosen], rows.y[chosen], "random" if declared is None else "case_control", declared)
-
-
-def test_mean_and_reach_by_hand() -> None:
-    # 1, 2, 3: mean 2, standard deviation 1, standard error 1 / sqrt(3); t with 2 degrees of freedom: 2.919986
-    mean, reach = mean_and_reach(np.array([1.0, 2.0, 3.0]))
-    assert mean == 2.0
-    assert reach == pytest.approx(2.919986 / np.sqrt(3.0), rel=1e-6)
-    assert mean_and_reach(np.array([1.0, 2.0, 3.0]), share=0.5)[1] == pytest.approx(0.816497 / np.sqrt(3.0), rel=1e-5)
-    assert mean_and_reach(np.full(4, 0.7)) == pytest.approx((0.7, 0.0))
 
 
 def by_hand(n_bad: int = 1, n_good: int = 1) -> CrossFitted:
@@ -88,6 +79,20 @@ def test_auc_is_told_from_fifty_defaults_on() -> None:
     assert enough.report()["theta"]["auc"] == auc(enough.y, enough.logits["theta"]) == 0.5
     assert all("auc" not in by_hand(49, 30).report()[rung] for rung in LADDER)
     assert all("auc" not in by_hand(60, 0).report()[rung] for rung in LADDER)
+    assert all("auc" not in by_hand(60, 1).report()[rung] for rung in LADDER)
+
+
+def test_no_auc_comes_without_its_interval() -> None:
+    told = by_hand(50, 30).report()["theta_prime"]
+    # perfect: 30 disjoint pairs all ordered rightly, in one case of twenty if the AUC were 0.05^(1/30)
+    assert (told["auc_low"], told["auc_high"]) == (pytest.approx(0.05 ** (1 / 30)), 1.0)
+    rng = np.random.default_rng(0)
+    ladder = by_hand(60, 240)
+    noisy = replace(ladder, logits={rung: ladder.y + rng.normal(size=300) for rung in LADDER})
+    for rung in LADDER:
+        told = noisy.report()[rung]
+        assert told["auc_low"] < told["auc"] < told["auc_high"]
+        assert (told["auc_low"], told["auc_high"]) == auc_interval(noisy.y, noisy.logits[rung], 0.9)
 
 
 def test_folds_share_out_both_classes() -> None:

@@ -1,6 +1,6 @@
 """What held-out markets teach: losses gathered by defaults, expected gains by hand, lessons from simulated folds."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,12 +13,11 @@ from meta.validation import (
     SUPPORTS,
     FoldMarkets,
     Trial,
-    _effects_report,
     _losses_by_defaults,
-    _market_row,
     expected_gains,
     learn_from_folds,
 )
+from meta.validation_report import effects_report, market_row, over_markets
 from tests.meta.toy import PRIOR, honest_support, sigmoid, slot_of, toy_logits, toy_theta
 
 
@@ -73,7 +72,7 @@ def test_spreads_are_reported_by_column_the_largest_of_its_slots() -> None:
     theta = toy_theta()
     effects: EffectsPrior = theta.effects
     sds = np.arange(1.0, len(effects.slots) + 1)
-    told = _effects_report(replace(effects, slope_sd=sds, scale_sd=0.3), theta.encoder)
+    told = effects_report(replace(effects, slope_sd=sds, scale_sd=0.3), theta.encoder)
     # slots with a slope: debt, income, then job's two categories
     assert told["slope_sd"] == {"debt": 1.0, "income": 2.0, "job": 4.0}
     assert (told["scale_sd"], told["theta_sd"]) == (0.3, 0.05)
@@ -82,12 +81,23 @@ def test_spreads_are_reported_by_column_the_largest_of_its_slots() -> None:
 def test_a_market_row_tells_auc_only_where_there_are_defaults_enough() -> None:
     logits = np.r_[np.ones(50), np.zeros(50)]
     enough = Market("A", np.zeros((100, 1), np.float32), np.r_[np.ones(50), np.zeros(50)], logits)
-    row = _market_row(enough)
+    row = market_row(enough)
     assert (row["auc"], row["n_rows"], row["default_rate"]) == (1.0, 100, 0.5)
     assert row["log_loss"] == pytest.approx((np.log1p(np.exp(-1)) + np.log(2)) / 2)
     few = replace(enough, y=np.r_[np.ones(49), np.zeros(51)])
-    assert _market_row(few)["auc"] is None
-    assert _market_row(replace(enough, y=np.ones(100)))["auc"] is None
+    assert market_row(few)["auc"] is None
+    assert market_row(replace(enough, y=np.ones(100)))["auc"] is None
+
+
+def test_markets_left_out_together_by_hand() -> None:
+    losses, aucs = (0.1, 0.2, 0.6), (0.99, None, 0.89)
+    found = over_markets([{"log_loss": a, "auc": b} for a, b in zip(losses, aucs, strict=True)])
+    assert found["interval"] == 0.95
+    # mean 0.3, deviations -0.2, -0.1, 0.3: standard error sqrt(0.07 / 3); t with 2 degrees of freedom: 4.302653
+    assert found["log_loss"] == pytest.approx({"mean": 0.3, "low": 0.0, "high": 0.957241, "n_markets": 3}, abs=1e-6)
+    # mean 0.94, standard error 0.05; t with 1 degree of freedom: 12.706205; an AUC is at most 1
+    assert found["auc"] == pytest.approx({"mean": 0.94, "low": 0.94 - 0.63531, "high": 1.0, "n_markets": 2}, abs=1e-5)
+    assert over_markets([{"log_loss": 0.1, "auc": None}]) == {"interval": 0.95, "log_loss": None, "auc": None}
 
 
 def simulated_folds(spread: float, seed: int) -> tuple[Theta, list[FoldMarkets]]:
@@ -114,7 +124,9 @@ def test_markets_that_differ_are_worth_adapting_to() -> None:
     assert 0.05 < lessons.level_prior.sd < 0.5
     assert sorted(row["market"] for row in lessons.report["leave_markets_out"]) == sorted(f"M{i}" for i in range(16))
     large = [row for row in lessons.report["expected_gain"] if (row["design"], row["size"]) == ("random", 200)]
-    assert [asdict(row) for row in lessons.expected] == lessons.report["expected_gain"]
+    assert [row.report() for row in lessons.expected] == lessons.report["expected_gain"]
+    assert lessons.report["over_markets_left_out"] == over_markets(lessons.report["leave_markets_out"])
+    assert lessons.report["over_markets_left_out"]["log_loss"]["n_markets"] == 16
     assert large[0]["mean_gain"] > 2 * large[0]["standard_error"]
     assert theta.level_prior is PRIOR  # the folds' own thetas are left alone
 
