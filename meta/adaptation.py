@@ -94,7 +94,10 @@ def adapt_markets(
     minimum_defaults: int = 5,
     shares: Sequence[float] | None = None,
 ) -> list[AdaptedMarket]:
-    """Adapt many markets (or parts of one) in one batch; each result depends on its own rows alone.
+    """Adapt many markets (or parts of one) in one batch; no result depends on another market's rows.
+
+    One market by itself, which is how the service adapts, has the same bits each time. Several side by side, as in
+    trials and cross-fitting, agree with that to a tolerance: batched products may sum in another order.
 
     Args:    inner_steps: overrides the trained number, 0 leaves the ranking alone; shares: overrides theta's strength.
     """

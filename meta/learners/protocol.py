@@ -29,6 +29,10 @@ class Learner(Protocol):
     itself (``meta.learners.map_bayes``). A learner with SEEN tensors also keeps ``share`` (1,), which multiplies all
     that they add to the network's outputs: 0 at rest, 1 after adapting; ``meta.strength`` sets it in between.
 
+    Bits: ``adapt`` with one support, which is how the service adapts, gives the same bits each time; with several it
+    agrees with that to a tolerance. ``predict`` owes no more than that: serving sees to it that an account scores the
+    same bits alone and in any batch (``meta.inference``, ``meta.row_by_row``).
+
     Shapes: ``adapt`` takes supports with a leading n_tasks and returns a theta_prime with that leading dimension.
     ``predict`` takes either (x (n_tasks, n_rows, n_features)) or a single theta_prime (x (n_rows, n_features)).
     """

@@ -2,7 +2,11 @@
 
 Source: Nichol, Achiam, Schulman 2018, arXiv:1803.02999, Algorithm 2 (batched) with the serial inner loop of
 plain SGD. The returned gradient is theta minus the mean of the adapted weights, divided by alpha times the number
-of steps: the form that an adaptive outer optimiser takes. Deviations: none.
+of steps: the form that an adaptive outer optimiser takes.
+Deviations: every inner step takes all rows of a task, support and query alike, where the paper's take another
+minibatch each, so that no order of rows and no draw of them moves a result. What its section 5.1 finds in the second
+order, a rise of the inner product of different minibatches' gradients, is thus a rise of one gradient's product with
+itself.
 """
 
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ from meta.checkpoint import pack, sha256
 from meta.errors import CorruptArtifact
 from meta.serving import ServedModel, serve
 from meta.thetas import Theta, pack_theta_prime, theta_sha256
-from tests.meta.toy import PRIOR, honest_support, pd_of, sigmoid, toy_theta
+from tests.meta.toy import PRIOR, honest_support, pd_of, picked, sigmoid, toy_theta
 
 N_ROWS = 65
 
@@ -43,10 +43,6 @@ def model(theta: Theta, stored: bytes) -> ServedModel:
 def accounts(theta: Theta) -> dict:
     columns = honest_support(theta, 900, np.random.default_rng(1)).columns
     return {**columns, "debt": [None, *columns["debt"][1:]], "job": ["astronaut", *columns["job"][1:]]}
-
-
-def picked(columns: dict, rows) -> dict:
-    return {name: [values[int(i)] for i in rows] for name, values in columns.items()}
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 65])

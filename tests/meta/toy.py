@@ -1,6 +1,6 @@
 """A portfolio small enough to work by hand, and a theta that knows its true PDs: its network is exactly linear."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -130,6 +130,11 @@ def honest_support(theta: Theta, n_rows: int, rng: np.random.Generator, level: f
 
     y = (rng.random(n_rows) < sigmoid(toy_logits(theta, x) + moves(x))).astype(np.float64)
     return Posted(columns, MarketRows(x, y, "random"), moves)
+
+
+def picked(columns: Mapping[str, Sequence[Any]], rows: Iterable[int]) -> dict[str, list[Any]]:
+    """Some of these accounts, in this order."""
+    return {name: [values[int(i)] for i in rows] for name, values in columns.items()}
 
 
 def model_of(theta: Theta, theta_prime: Params) -> ServedModel:
