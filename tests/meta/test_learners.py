@@ -73,8 +73,8 @@ def toy() -> Theta:
 
 @pytest.fixture(scope="module", params=sorted(REGISTRY))
 def stored_theta(request: pytest.FixtureRequest, toy: Theta) -> Theta:
-    """A theta with all that serving reads, of a network wide enough for sums to hang on their order."""
-    settings = replace(toy.settings, learner=request.param, inner_lr=0.3, inner_steps=3, n_members=4, widths=(32, 32))
+    """All that serving reads; its network has odd widths, at which one product of all rows has other bits."""
+    settings = replace(toy.settings, learner=request.param, inner_lr=0.3, inner_steps=3, n_members=3, widths=(33, 33))
     params = settings.build(toy.encoder.n_features).init(torch.Generator().manual_seed(0))
     params = params if request.param in PRIOR_APART else stirred(params)
     return replace(toy, settings=settings, params=params).informed_by(toy.level_prior, toy.effects)
