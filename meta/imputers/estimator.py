@@ -83,10 +83,8 @@ class TableImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
     def _values(self, frame: pandas.DataFrame) -> FloatArray:
         pairs = zip(self.layout_.names, self.layout_.categories, strict=True)
         values = self.layout_.values({name: _plain(frame[name], known is None) for name, known in pairs})
-        if np.isinf(values).any():
-            infinite = [
-                name for name, flag in zip(self.layout_.names, np.isinf(values).any(axis=0), strict=True) if flag
-            ]
+        infinite = [self.layout_.names[i] for i in np.flatnonzero(np.isinf(values).any(axis=0))]
+        if infinite:
             raise InvalidColumns(f"columns {infinite} hold infinite numbers")
         return values
 
