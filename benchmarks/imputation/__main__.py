@@ -10,7 +10,8 @@ from benchmarks.imputation.coverage import coverage_claim, coverage_section, pla
 from benchmarks.imputation.generated import generated_section, measure_generated
 from benchmarks.imputation.methods import METHODS
 from benchmarks.imputation.report import write_report
-from benchmarks.imputation.risk import plan_risk, risk_section, run_risk
+from benchmarks.imputation.risk import plan_risk, run_risk
+from benchmarks.imputation.risk_report import risk_claims, risk_section
 from benchmarks.imputation.run import gather, plan, run_job
 from benchmarks.imputation.speed import measure_speed
 from benchmarks.imputation.tables import TABLES
@@ -21,7 +22,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of the data files; else THETAPRIME_DATA")
     parser.add_argument("--tables", nargs="*", choices=sorted(TABLES), default=list(TABLES))
     parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=list(METHODS))
-    parser.add_argument("--seeds", type=int, default=3, help="at most; slow methods have fewer")
+    parser.add_argument("--seeds", type=int, default=5, help="at most; slow methods have fewer")
     parser.add_argument("--no-risk", action="store_true", help="leave default prediction and intervals out")
     parser.add_argument("--kept", action="store_true", help="report what is done of it, run nothing")
     parser.add_argument("--processes", type=int, default=2, help="one thread each")
@@ -51,7 +52,8 @@ def main() -> int:
         print(fault, file=sys.stderr)
         return 2
     more = [generated_section(generated), coverage_section(intervals), risk_section(risks)]
-    print(write_report(gather(jobs), speed, coverage_claim(intervals), more, args.output))
+    claims = [*coverage_claim(intervals), *risk_claims(risks)]
+    print(write_report(gather(jobs), speed, claims, more, args.output))
     return 0
 
 

@@ -38,12 +38,12 @@ METHODS: dict[str, Method] = {
     "boosting": Method("Chained histogram boosting (6,000 rows)", fit_boosting, 1, "chained", is_slow=True),
     "lightgbm": Method("Chained LightGBM, by column type", fit_chained, 2, "chained"),
     "gain_paper": Method(
-        "GAIN, the paper's formulas", lambda layout, values, seed: fit_gain(layout, values, seed, PAPER), 3, "gan"
+        "GAIN, the paper's formulas", lambda layout, values, seed: fit_gain(layout, values, seed, PAPER), 5, "gan"
     ),
     "gain_reference": Method(
         "GAIN, the authors' program",
         lambda layout, values, seed: fit_gain(layout, values, seed, REFERENCE),
-        3,
+        5,
         "gan",
     ),
     "conditional": Method("Conditional (ours)", fit_conditional, 3, "ours"),

@@ -2,7 +2,6 @@
 
 import json
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,13 +36,6 @@ CONDITIONS = (
     ("taiwan", "MCAR", 0.5),
 )
 WAYS = ("none", "conditional", "trees", "gain", "mean")
-TITLES = {
-    "none": "theta, missing as a state",
-    "mean": "theta, means",
-    "gain": "theta, GAIN",
-    "conditional": "theta, conditional",
-    "trees": "LightGBM + level, own gaps",
-}
 SIZES = (0, 20, 50, 200)
 N_MARKETS, N_DRAWS, N_QUERY = 8, 2, 250
 TAIWAN = Dataset("taiwan", "Taiwan, dealt into 24 markets", "taiwan.parquet", "market", ("market", "product"))
@@ -205,59 +197,3 @@ def _slope(y: NDArray[np.float64], pd: NDArray[np.float64]) -> float:
         p = expit(beta @ z)
         beta += np.linalg.solve((z * (p * (1 - p))) @ z.T + 1e-6 * np.eye(2), z @ (y - p))
     return float(beta[0])
-
-
-def risk_section(jobs: Sequence[RiskJob]) -> str:
-    """The part of the page on default risk; empty where nothing was run."""
-    frames = [
-        pandas.DataFrame(json.loads(job.file.read_text())["rows"]).assign(
-            condition=f"{job.world}, {job.mechanism} {job.rate:.0%}", way=job.way
-        )
-        for job in jobs
-        if job.file.exists()
-    ]
-    if not frames:
-        return ""
-    cells = pandas.concat(frames)
-    parts = [_HEAD, _summary(cells)]
-    for condition in dict.fromkeys(cells["condition"]):
-        own = cells[cells["condition"] == condition]
-        parts += [
-            f"\n**{condition}**\n",
-            "| | " + " | ".join(f"n = {n}" for n in SIZES) + " | slope |",
-        ]
-        parts.append("|" + "---|" * (len(SIZES) + 2))
-        for way in (way for way in WAYS if way in set(own["way"])):
-            rows = own[own["way"] == way]
-            by_n = [rows[rows["n"] == n] for n in SIZES]
-            numbers = " | ".join(f"{part['log_loss'].mean():.4f} ({part['auc'].mean():.3f})" for part in by_n)
-            parts.append(f"| {TITLES[way]} | {numbers} | {rows['slope'].median():.2f} |")
-    return "\n".join(parts) + "\n"
-
-
-def _summary(cells: pandas.DataFrame) -> str:
-    """Mean difference to the missing state, with a paired bootstrap over markets."""
-    rows = ["| against missing as a state | n = 0 | n = 20 to 200, a column absent | all |", "|---|---|---|---|"]
-    for way in (way for way in WAYS if way != "none" and way in set(cells["way"])):
-        parts = [cells[cells["n"] == 0], cells[cells["n"] > 0], cells]
-        rows.append(f"| {TITLES[way]} | " + " | ".join(_difference(part, way) for part in parts) + " |")
-    return "\n".join(rows) + "\n"
-
-
-def _difference(cells: pandas.DataFrame, way: str) -> str:
-    keys = ["condition", "market"]
-    means = cells.groupby(["way", *keys])["log_loss"].mean()
-    both = (means[way] - means["none"]).dropna().to_numpy()
-    rng = np.random.default_rng(0)
-    drawn = rng.choice(both, (2000, len(both))).mean(axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return f"{both.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
-
-
-_HEAD = f"""## What it does for default risk
-
-Source markets and new ones have the gaps told; in a new market that posts n accounts the strongest numeric column is
-absent besides. {N_MARKETS} held-out markets, {N_DRAWS} draws, {N_QUERY} judged accounts each; log loss, and AUC in
-brackets. Taiwan has no markets: its rows are dealt into 24 at random. Differences are in log loss, below zero is better
-than the missing state; intervals are 95 %, by bootstrap over markets.
-"""

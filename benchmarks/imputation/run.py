@@ -16,6 +16,7 @@ from benchmarks.imputation.methods import METHODS
 from benchmarks.imputation.metrics import covered, crps, rmse, two_sample_auc
 from benchmarks.imputation.tables import TABLES, Table
 from meta.errors import MetaError
+from meta.imputers.collapse import collapsed_columns
 
 N_DRAWS = 20
 DRAWN_ROWS = 3000  # of which draws are judged
@@ -93,6 +94,7 @@ def _measure(table: Table, job: Job) -> dict[str, Any]:
         "rmse": rmse(expected, truth, asked),
         "fit_s": fitted_at - started,
         "fill_s_per_100k": (filled_at - fitted_at) / len(known) * 100_000,
+        **({"collapsed": sorted(collapsed_columns(fitted, known))} if METHODS[job.method].group == "gan" else {}),
         "report": dict(getattr(fitted, "report", {})),
         **_judge_draws(table, fitted, known, gaps, rng),
     }

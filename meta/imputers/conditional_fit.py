@@ -14,7 +14,7 @@ from meta.imputers.adversary import Adversary
 from meta.imputers.coding import Coding, fit_coding
 from meta.imputers.conditional import FittedConditional
 from meta.imputers.fixed_point import weight_grid
-from meta.imputers.protocol import NEVER_SEEN
+from meta.imputers.protocol import never_seen
 from meta.imputers.table import Layout
 from meta.threads import one_thread
 from meta.types import Params
@@ -68,8 +68,8 @@ def fit_conditional(
     n_steps = settings.n_steps or int(np.clip(EPOCHS * len(values) / settings.batch_size, LEAST_STEPS, MOST_STEPS))
     width = settings.width or (NARROW if layout.is_numeric.all() else WIDE)
     weights = _teach(coding, rows, replace(settings, n_steps=n_steps, width=width), seed)
-    report = {layout.names[i]: NEVER_SEEN for i in np.flatnonzero(np.isnan(values).all(axis=0))}
-    return FittedConditional(coding, {n: weight_grid(v.numpy()) for n, v in weights.items()}, report)
+    served = {n: weight_grid(v.numpy()) for n, v in weights.items()}
+    return FittedConditional(coding, served, never_seen(layout, values))
 
 
 def _rows_of(coding: Coding, values: FloatArray) -> _Rows:
@@ -148,6 +148,9 @@ def _teach(coding: Coding, rows: _Rows, settings: ConditionalSettings, seed: int
         keep = min(settings.averaging, (1.0 + step) / (10.0 + step))
         for name, value in average.items():
             value.lerp_(parameters[name].detach(), 1.0 - keep)
+    # a finite loss may still have a gradient that is not, and after the last step no loss is looked at
+    if not all(torch.isfinite(value).all() for value in average.values()):
+        raise TrainingDiverged(f"the imputer's weights are not finite after {n_steps} steps")
     return average
 
 

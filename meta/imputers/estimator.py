@@ -6,8 +6,8 @@ from typing import Any, Self
 import numpy as np
 import pandas
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from meta.errors import InvalidColumns
 from meta.imputers import fit_imputer
@@ -16,11 +16,12 @@ from meta.imputers.table import Layout
 FloatArray = NDArray[np.float64]
 
 
-class TableImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class TableImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]  # no types
     """Fit on rows with gaps, then fill those rows or others; labels are taken and never looked at.
 
     imputer: ``conditional``, ``gain`` or ``mean``. Columns of a frame that are not numbers are categorical, with the
-    categories seen in ``fit``; another one is treated as unknown. An array has numeric columns alone, NaN is missing.
+    categories seen in ``fit``; another one is treated as unknown. A frame's columns are found by name, in any order. An
+    array has numeric columns alone, NaN is missing; what it may be else is checked as scikit-learn does.
 
     >>> x = np.array([[1.0, 2.0], [np.nan, 2.0], [3.0, np.nan]])
     >>> TableImputer("mean").fit_transform(x).tolist()
@@ -31,12 +32,18 @@ class TableImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
         self.imputer = imputer
         self.seed = seed
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn from rows (n_rows, n_columns). Raises InvalidColumns, InvalidRecipe, TrainingDiverged."""
-        frame = _frame(X)
+        """Learn from rows (n_rows, n_columns).
+
+        Raises:  InvalidColumns, InvalidRecipe, TrainingDiverged; ValueError: an array that scikit-learn refuses.
+        """
+        frame = self._frame(X, is_fit=True)
         self.layout_ = _layout(frame)
-        self.n_features_in_ = len(self.layout_.names)
-        self.feature_names_in_ = np.array(self.layout_.names, dtype=object)
         self.fitted_ = fit_imputer(self.imputer, self.layout_, self._values(frame), self.seed)
         return self
 
@@ -51,14 +58,23 @@ class TableImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
         drawn = self.fitted_.draw(values, rng.random((n_draws, *values.shape)))
         return [self._like(X, rows) for rows in drawn]
 
-    def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> NDArray[np.object_]:
-        check_is_fitted(self)
-        names: NDArray[np.object_] = self.feature_names_in_
-        return names
+    def _frame(self, X: Any, is_fit: bool) -> pandas.DataFrame:
+        """Rows by column names; in ``fit`` also what scikit-learn asks every estimator to remember of its columns."""
+        if isinstance(X, pandas.DataFrame):
+            frame = X.rename(columns=str)
+            if is_fit:
+                if frame.empty:
+                    raise InvalidColumns(f"an imputer needs rows and columns, got a frame of shape {X.shape}")
+                self.n_features_in_ = frame.shape[1]
+                self.feature_names_in_ = np.array(list(frame), dtype=object)
+            return frame
+        # an array has no names to remember: validate_data forgets those of an earlier fit
+        array = validate_data(self, X, reset=is_fit, dtype=np.float64, ensure_all_finite="allow-nan")
+        return pandas.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
 
     def _checked(self, X: Any) -> pandas.DataFrame:
         check_is_fitted(self)
-        frame = _frame(X)
+        frame = self._frame(X, is_fit=False)
         absent = [name for name in self.layout_.names if name not in frame]
         if absent:
             raise InvalidColumns(f"columns {absent} were there in fit and are absent")
@@ -66,27 +82,22 @@ class TableImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
 
     def _values(self, frame: pandas.DataFrame) -> FloatArray:
         pairs = zip(self.layout_.names, self.layout_.categories, strict=True)
-        return self.layout_.values({name: _plain(frame[name], known is None) for name, known in pairs})
+        values = self.layout_.values({name: _plain(frame[name], known is None) for name, known in pairs})
+        infinite = [self.layout_.names[i] for i in np.flatnonzero(np.isinf(values).any(axis=0))]
+        if infinite:
+            raise InvalidColumns(f"columns {infinite} hold infinite numbers")
+        return values
 
     def _like(self, X: Any, values: FloatArray) -> Any:
         if not isinstance(X, pandas.DataFrame):
             return values
-        filled, given = self.layout_.columns(values), _frame(X)
+        filled, given = self.layout_.columns(values), X.rename(columns=str)
         missing = given[list(self.layout_.names)].isna()
         columns = {
             name: np.where(missing[name], np.asarray(filled[name], dtype=given[name].to_numpy().dtype), given[name])
             for name in self.layout_.names
         }
         return pandas.DataFrame(columns, index=X.index)
-
-
-def _frame(X: Any) -> pandas.DataFrame:
-    if isinstance(X, pandas.DataFrame):
-        return X.rename(columns=str)
-    array = np.asarray(X, dtype=np.float64)
-    if array.ndim != 2:
-        raise InvalidColumns(f"expected rows and columns, got an array of shape {array.shape}")
-    return pandas.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
 
 
 def _layout(frame: pandas.DataFrame) -> Layout:

@@ -6,7 +6,9 @@ discriminator D, here as logits of its m_hat.
 Source: Yoon, Jordon & van der Schaar 2018, arXiv:1806.02920, Algorithm 1 and Equations 2 to 9; sizes, rates and the
         noise U(0, 0.01) are those of the authors' program (github.com/jsyoon0823/GAIN).
 Deviations: losses from logits, where the program takes log(p + 1e-8) of a saturated sigmoid and can reach NaN. A
-        category is one-hot, every flag of it missing at once. Columns never seen keep 0. The program differs from its
+        category is one-hot, every flag of it missing at once, where paper and program have columns that go missing one
+        by one; so b is drawn by field and not by column (a revealed flag would tell D of its siblings, and G gives
+        up), and the flags served are divided by their sum. Columns never seen keep 0. The program differs from its
         paper in three ways, which ``conventions="reference"`` follows: the hint is 0 and not a half where nothing is
         revealed, each entry is revealed with probability ``hint_rate`` where the paper hides one entry a row, and both
         losses are means over all entries where the paper sums those not revealed.
@@ -24,8 +26,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import softplus
 
 from meta.errors import InvalidColumns, TrainingDiverged
+from meta.imputers.collapse import collapsed_columns
 from meta.imputers.fixed_point import input_grid, weight_grid
-from meta.imputers.protocol import NEVER_SEEN
+from meta.imputers.protocol import never_seen
 from meta.imputers.table import Layout
 from meta.imputers.typical import fit_typical
 from meta.threads import one_thread
@@ -34,12 +37,8 @@ from meta.types import Params
 FloatArray = NDArray[np.float64]
 Conventions = Literal["paper", "reference"]
 NOISE = 0.01
+FLAT = 700.0  # logits beyond which exp would overflow; a sigmoid is 0 or 1 long before
 COLUMNS = ("low", "scale", "mean", "collapsed")
-COLLAPSED = 0.01  # fills that spread by less of what was observed are one value in all but name
-ASTRAY = 1.0  # standard deviations that fills' mean may lie from what was observed
-MIN_FILLS = 100  # fewer cannot tell
-ALIKE = "mode collapse, fills were all but one value: filled with the mean instead"
-AWAY = "mode collapse, fills lay away from all that was observed: filled with the mean instead"
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,16 @@ class FittedGain:
         hidden = input_grid(np.concatenate([x, m], axis=1))
         for layer in (0, 1):
             hidden = input_grid(np.maximum(self._linear(hidden, layer), 0.0))
-        filled = self.low + 1.0 / (1.0 + np.exp(-self._linear(hidden, 2))) / self.scale
-        return np.where(m, coded, np.where(self.collapsed > 0, self.mean, filled))
+        logits = np.clip(self._linear(hidden, 2), -FLAT, FLAT)
+        filled = self.low + 1.0 / (1.0 + np.exp(-logits)) / self.scale
+        filled = np.where(self.collapsed > 0, self.mean, filled)
+        starts = np.cumsum([0, *self.layout.widths])
+        for start, n in zip(starts, self.layout.n_categories, strict=False):
+            if n:
+                flags = filled[:, start : start + n]
+                total = flags.sum(axis=1, keepdims=True)
+                flags /= np.where(total > 0.0, total, 1.0)  # of a category never seen every flag is 0
+        return np.where(m, coded, filled)
 
     def _linear(self, x: FloatArray, layer: int) -> FloatArray:
         found: FloatArray = x @ self.weights[f"w{layer}"].astype(np.float64) + self.weights[f"b{layer}"]
@@ -136,16 +143,17 @@ def fit_gain(layout: Layout, values: FloatArray, seed: int, settings: GainSettin
     span = np.where(seen, np.max(coded, axis=0, where=known, initial=-np.inf), 1.0) - low
     scale = 1.0 / np.where(span > 0, span, 1.0)
     x = np.where(known, (coded - low) * scale, 0.0)
-    weights = _play(torch.from_numpy(x).float(), torch.from_numpy(known).float(), settings, seed)
+    fields = torch.from_numpy(np.repeat(np.arange(len(layout.names)), layout.widths))
+    weights = _play(torch.from_numpy(x).float(), torch.from_numpy(known).float(), fields, settings, seed)
     mean = fit_typical(layout, values).typical
     served = {name: weight_grid(w.numpy()) for name, w in weights.items()}
     fitted = FittedGain(layout, low, scale, mean, np.zeros_like(mean), served)
-    faults = _faults(fitted, values) if settings.falls_back else {}
+    faults = never_seen(layout, values) | collapsed_columns(fitted, values) if settings.falls_back else {}
     owners = np.repeat([name in faults for name in layout.names], layout.widths)
     return replace(fitted, collapsed=owners.astype(np.float64), report=faults)
 
 
-def _play(x: Tensor, m: Tensor, settings: GainSettings, seed: int) -> Params:
+def _play(x: Tensor, m: Tensor, fields: Tensor, settings: GainSettings, seed: int) -> Params:
     """Algorithm 1: a step of D, then a step of G, on mini-batches drawn without replacement."""
     rng = torch.Generator().manual_seed(seed)
     g, d = _xavier(x.shape[1], rng), _xavier(x.shape[1], rng)
@@ -154,7 +162,7 @@ def _play(x: Tensor, m: Tensor, settings: GainSettings, seed: int) -> Params:
         rows = _batch(len(x), settings.batch_size, rng)
         z = NOISE * torch.rand(len(rows), x.shape[1], generator=rng)
         x_batch, m_batch = x[rows], m[rows]
-        b = revealed(m_batch.shape, settings, rng)
+        b = revealed(len(rows), fields, settings, rng)
         h = hint(m_batch, b, settings.conventions)
 
         x_bar = generate(g, x_batch, m_batch, z)
@@ -171,12 +179,19 @@ def _play(x: Tensor, m: Tensor, settings: GainSettings, seed: int) -> Params:
     return {name: w.detach() for name, w in g.items()}
 
 
-def revealed(shape: tuple[int, ...], settings: GainSettings, rng: torch.Generator) -> Tensor:
-    """b (n_rows, width): 1 where the hint tells D the truth. Equation 4's paper form hides one entry a row."""
+def revealed(n_rows: int, fields: Tensor, settings: GainSettings, rng: torch.Generator) -> Tensor:
+    """b (n_rows, width): 1 where the hint tells D the truth. Equation 4's paper form hides one field a row.
+
+    fields: (width,), ascending from 0, which field of the table a column of one-hot coding belongs to. Flags of a
+    category are missing together, so one of them that is revealed would tell D of all the others.
+    """
+    n_fields = int(fields[-1]) + 1
     if settings.conventions == "reference":
-        return (torch.rand(shape, generator=rng) < settings.hint_rate).float()
-    hidden = torch.randint(shape[1], (shape[0], 1), generator=rng)
-    return torch.ones(shape).scatter_(1, hidden, 0.0)
+        by_field = (torch.rand((n_rows, n_fields), generator=rng) < settings.hint_rate).float()
+    else:
+        hidden = torch.randint(n_fields, (n_rows, 1), generator=rng)
+        by_field = torch.ones((n_rows, n_fields)).scatter_(1, hidden, 0.0)
+    return by_field[:, fields]
 
 
 def hint(m: Tensor, b: Tensor, conventions: Conventions) -> Tensor:
@@ -233,19 +248,3 @@ def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-
-
-def _faults(fitted: FittedGain, values: FloatArray) -> dict[str, str]:
-    """Columns that were never seen, and those whose fills are all alike though what was observed is not."""
-    filled, found = fitted.fill(values), {}
-    for i, name in enumerate(fitted.layout.names):
-        gaps = np.isnan(values[:, i])
-        if gaps.all():
-            found[name] = NEVER_SEEN
-        elif gaps.sum() >= MIN_FILLS and (observed := values[~gaps, i]).std() > 0:
-            fills = filled[gaps, i]
-            if fitted.layout.is_numeric[i] and abs(fills.mean() - observed.mean()) > ASTRAY * observed.std():
-                found[name] = AWAY
-            elif fills.std() < COLLAPSED * observed.std():
-                found[name] = ALIKE
-    return found

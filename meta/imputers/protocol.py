@@ -70,3 +70,8 @@ class FittedImputer(Protocol):
 
 FitImputer = Callable[[Layout, FloatArray, int], FittedImputer]
 """(layout, values of source rows, seed) -> a fitted imputer; equal inputs give equal bits on one machine."""
+
+
+def never_seen(layout: Layout, values: FloatArray) -> dict[str, str]:
+    """The report's line for each column without a single value in ``values`` (n_rows, n_columns)."""
+    return {layout.names[i]: NEVER_SEEN for i in np.flatnonzero(np.isnan(values).all(axis=0))}

@@ -8,7 +8,9 @@ import pytest
 from meta.adaptation import MarketRows, adapt_markets, posterior_of
 from meta.checkpoint import sha256
 from meta.errors import CorruptArtifact
+from meta.imputers import FITS
 from meta.imputers.conditional_fit import ConditionalSettings, fit_conditional
+from meta.imputers.gain import GainSettings, fit_gain
 from meta.imputers.typical import fit_typical
 from meta.reading import N_DRAWS, Reading, layout_of
 from meta.serving import ServedModel, serve
@@ -39,6 +41,16 @@ def theta(plain: Theta) -> Theta:
 @pytest.fixture(scope="module")
 def model(theta: Theta) -> ServedModel:
     return serve(theta, theta_sha256(theta), None)
+
+
+@pytest.fixture(scope="module", params=sorted(FITS))
+def any_theta(request: pytest.FixtureRequest, plain: Theta, theta: Theta) -> Theta:
+    """One with each imputer; GAIN needs gaps to learn from."""
+    layout, values = layout_of(plain.encoder), values_of(plain)
+    values[np.random.default_rng(2).random(values.shape) < 0.2] = np.nan
+    if request.param == "gain":
+        return replace(plain, imputer=fit_gain(layout, values, 0, GainSettings(n_steps=200)))
+    return theta if request.param == "conditional" else replace(plain, imputer=fit_typical(layout, values))
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +163,9 @@ def test_the_true_pd_of_the_whole_row_is_held_as_often_as_it_says(theta: Theta, 
     assert held[missing].mean() > 0.85
 
 
-def test_scores_with_gaps_have_the_same_bits_alone_and_in_any_batch(model: ServedModel, accounts: dict) -> None:
+def test_scores_with_gaps_have_the_same_bits_alone_and_in_any_batch(any_theta: Theta, accounts: dict) -> None:
+    model = serve(any_theta, theta_sha256(any_theta), None)
+    assert model.pd(accounts)[1] != model.pd({**accounts, "debt": [0.9] * 40})[1]  # its gap is filled, and matters
     together, explained = model.pd_interval(accounts), model.explain(picked(accounts, range(5)))
     order = np.random.default_rng(0).permutation(40)
     shuffled = model.pd_interval(picked(accounts, order))
@@ -177,17 +191,34 @@ def test_no_usable_rows_give_theta_at_rest_bit_for_bit(theta: Theta, accounts: d
     np.testing.assert_array_equal(served.pd(accounts), serve(theta, theta_sha256(theta), None).pd(accounts))
 
 
-def test_theta_carries_its_imputer_and_notices_tampering(theta: Theta, plain: Theta, accounts: dict) -> None:
-    content = theta.pack()
-    assert content == replace(theta).pack()
+def test_theta_carries_its_imputer_and_notices_tampering(any_theta: Theta, plain: Theta, accounts: dict) -> None:
+    content = any_theta.pack()
+    assert content == replace(any_theta).pack()
     assert content != plain.pack()
-    found = Theta.unpack(content, sha256(content), theta.schema_sha256)
-    np.testing.assert_array_equal(found.reading.encode(accounts), theta.reading.encode(accounts))
+    found = Theta.unpack(content, sha256(content), any_theta.schema_sha256)
+    np.testing.assert_array_equal(found.reading.encode(accounts), any_theta.reading.encode(accounts))
     assert found.pack() == content
-    place = content.index(theta.imputer.arrays()["w1"].tobytes()[:16])
+    assert found.imputer.report == any_theta.imputer.report
+    largest = max(any_theta.imputer.arrays().values(), key=lambda value: value.nbytes)
+    place = content.index(largest.tobytes()[:16])
     broken = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
     with pytest.raises(CorruptArtifact, match="do not match their hash"):
-        Theta.unpack(broken, sha256(content), theta.schema_sha256)
+        Theta.unpack(broken, sha256(content), any_theta.schema_sha256)
+
+
+@pytest.mark.parametrize("name", ["mean", "gain"])
+def test_the_same_source_rows_and_seed_give_the_same_theta(
+    name: str, plain: Theta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = GainSettings(n_steps=60)
+    monkeypatch.setitem(FITS, "gain", lambda layout, values, seed: fit_gain(layout, values, seed, quick))
+    source = toy_source(n_markets=2)
+    source.loc[::4, "debt"] = np.nan
+    tables = [SourceTable.from_frame(TOY_COLUMNS, source, name, seed=seed) for seed in (3, 3, 4)]
+    packed = [replace(plain, imputer=table.imputer).pack() for table in tables]
+    assert packed[0] == packed[1]
+    assert (packed[0] == packed[2]) == (name == "mean")  # a mean has no luck
+    np.testing.assert_array_equal(tables[0].x, tables[1].x)
 
 
 def test_source_rows_are_filled_and_rare_gaps_are_made() -> None:

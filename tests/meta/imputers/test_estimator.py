@@ -1,11 +1,15 @@
 """scikit-learn's conventions: fit apart from transform, names, clones, pipelines, labels never looked at."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from meta.errors import InvalidColumns, InvalidRecipe
 from meta.imputers.estimator import TableImputer
@@ -57,4 +61,33 @@ def test_refusals(frame: pandas.DataFrame) -> None:
     with pytest.raises(InvalidColumns, match="'job'"):
         TableImputer("mean").fit(frame).transform(frame[["age"]])
     with pytest.raises(InvalidColumns, match="shape"):
+        TableImputer("mean").fit(frame[:0])
+    with pytest.raises(InvalidColumns, match="'age'"):
+        TableImputer("mean").fit(frame.replace({"age": {frame["age"].max(): np.inf}}))
+    with pytest.raises(ValueError, match="Expected 2D array"):
         TableImputer("mean").fit(np.zeros(3))
+    with pytest.raises(NotFittedError):
+        TableImputer("mean").sample(frame, 2)
+
+
+@parametrize_with_checks([TableImputer("mean")])
+def test_it_does_what_scikit_learn_asks_of_every_estimator(estimator: TableImputer, check: Callable) -> None:
+    """Among others: clones, settings, features counted and named, refusals in its own words."""
+    check(estimator)
+
+
+def test_names_come_of_the_last_fit(frame: pandas.DataFrame) -> None:
+    imputer = TableImputer("mean").fit(frame)
+    assert (imputer.n_features_in_, imputer.feature_names_in_.tolist()) == (2, ["age", "job"])
+    imputer.fit(np.eye(3))
+    assert imputer.n_features_in_ == 3
+    assert not hasattr(imputer, "feature_names_in_")
+    assert imputer.get_feature_names_out().tolist() == ["x0", "x1", "x2"]
+    with pytest.raises(ValueError, match="input_features"):
+        imputer.get_feature_names_out(["one"])
+
+
+def test_a_frames_columns_are_found_by_name(frame: pandas.DataFrame) -> None:
+    imputer = TableImputer("mean").fit(frame)
+    shuffled = frame.assign(more=1.0)[["more", "job", "age"]]
+    pandas.testing.assert_frame_equal(imputer.transform(shuffled), imputer.transform(frame))

@@ -5,13 +5,12 @@ import pytest
 import torch
 
 from meta.errors import InvalidColumns
+from meta.imputers.collapse import ALIKE, AWAY, collapsed_columns
 from meta.imputers.gain import (
-    ALIKE,
-    AWAY,
     NOISE,
+    Conventions,
     FittedGain,
     GainSettings,
-    _faults,
     discriminator_loss,
     fit_gain,
     generate,
@@ -34,10 +33,21 @@ def test_the_hint_tells_all_but_what_b_hides() -> None:
 
 def test_b_hides_one_entry_a_row_in_the_paper_and_a_tenth_in_the_program() -> None:
     rng = torch.Generator().manual_seed(0)
-    paper = revealed((1000, 5), GainSettings(), rng)
+    paper = revealed(1000, torch.arange(5), GainSettings(), rng)
     assert (paper.sum(1) == 4).all()
     assert ((1 - paper).mean(0) - 0.2).abs().max() < 0.05
-    assert revealed((1000, 5), GainSettings("reference"), rng).mean() == pytest.approx(0.9, abs=0.02)
+    assert revealed(1000, torch.arange(5), GainSettings("reference"), rng).mean() == pytest.approx(0.9, abs=0.02)
+
+
+@pytest.mark.parametrize("conventions", ["paper", "reference"])
+def test_flags_of_a_field_are_revealed_together(conventions: Conventions) -> None:
+    """One of them would tell D of its siblings, which are missing with it."""
+    fields = torch.tensor([0, 1, 1, 1, 2])
+    b = revealed(1000, fields, GainSettings(conventions), torch.Generator().manual_seed(0))
+    assert (b[:, 1:2] == b[:, 1:4]).all()
+    assert b[:, [0, 1, 4]].mean() == pytest.approx(2 / 3 if conventions == "paper" else 0.9, abs=0.03)
+    alone = revealed(1000, torch.arange(3), GainSettings(conventions), torch.Generator().manual_seed(0))
+    assert torch.equal(b[:, [0, 1, 4]], alone)  # fields are drawn, so a table of numbers is as it was
 
 
 def test_the_discriminators_loss_by_hand() -> None:
@@ -120,4 +130,4 @@ def test_fills_away_from_all_that_was_observed_are_collapsed_too() -> None:
     fitted = fit_gain(LAYOUT, values, 0, GainSettings(n_steps=1))
     weights = {**fitted.weights, "b2": np.array([16.0, 0.0], np.float32)}  # the first column always at its highest
     astray = FittedGain(LAYOUT, fitted.low, fitted.scale, fitted.mean, np.zeros(2), weights)
-    assert _faults(astray, values)["a"] == AWAY
+    assert collapsed_columns(astray, values)["a"] == AWAY
