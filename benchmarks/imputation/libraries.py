@@ -21,6 +21,7 @@ from sklearn.linear_model import BayesianRidge
 from meta.imputers import Layout
 
 FloatArray = NDArray[np.float64]
+SEEN = {"min_value": 0.0, "max_value": 1.0}  # of scaled columns
 FEW_ROWS = 6000  # for what takes minutes on thirty thousand
 
 
@@ -90,9 +91,13 @@ def _fitted(
 
 
 def fit_ridge(layout: Layout, values: FloatArray, seed: int) -> OfScikitLearn:
-    """Chained BayesianRidge, scikit-learn's default; a second one draws from its posterior."""
-    found = _fitted(layout, values, seed, lambda: ByField(BayesianRidge(), max_iter=10, random_state=seed))
-    sampling = ByField(BayesianRidge(), max_iter=5, sample_posterior=True, random_state=seed)
+    """Chained BayesianRidge, scikit-learn's default; a second one draws from its posterior.
+
+    Fills stay within what was seen: straight lines through flags otherwise leave it further at every round, and ten
+    rounds on 4,000 one-hot rows of Credit ended at an RMSE of 2.1 (within bounds .184 after five).
+    """
+    found = _fitted(layout, values, seed, lambda: ByField(BayesianRidge(), max_iter=10, random_state=seed, **SEEN))
+    sampling = ByField(BayesianRidge(), max_iter=5, sample_posterior=True, random_state=seed, **SEEN)
     found.sampler = _fitted(layout, values, seed, lambda: sampling, FEW_ROWS).model
     return found
 

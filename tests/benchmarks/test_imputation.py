@@ -121,6 +121,7 @@ def test_no_flag_is_predicted_from_its_siblings() -> None:
     seen = {step.feat_idx: step.neighbor_feat_idx.tolist() for step in fitted.model.imputation_sequence_}
     assert [seen[flag] for flag in (2, 3, 4)] == [[0, 1]] * 3
     assert seen[0] == [1, 2, 3, 4]
+    assert (fitted.model.min_value, fitted.sampler.max_value) == (0.0, 1.0)  # or chained lines leave all that was seen
     asked = np.isnan(known[:, 2])
     wrong = fitted.expected(known)[asked, 2:] - layout.one_hot(truth)[asked, 2:]
     assert np.sqrt((wrong**2).mean()) < 0.15  # the mean's is 0.47
