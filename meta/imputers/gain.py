@@ -74,6 +74,7 @@ class FittedGain:
     collapsed: FloatArray
     weights: Mapping[str, NDArray[np.float32]]
     report: Mapping[str, str] = field(default_factory=dict)
+    flags_add_up: bool = True  # False: of a theta of before flags were divided by their sum; it fills as it did
 
     def expected(self, values: FloatArray) -> FloatArray:
         """With the noise at its middle."""
@@ -99,13 +100,17 @@ class FittedGain:
         logits = np.clip(self._linear(hidden, 2), -FLAT, FLAT)
         filled = self.low + 1.0 / (1.0 + np.exp(-logits)) / self.scale
         filled = np.where(self.collapsed > 0, self.mean, filled)
+        return np.where(m, coded, self._added_up(filled) if self.flags_add_up else filled)
+
+    def _added_up(self, filled: FloatArray) -> FloatArray:
+        """Divide the flags of each field by their sum."""
         starts = np.cumsum([0, *self.layout.widths])
         for start, n in zip(starts, self.layout.n_categories, strict=False):
             if n:
                 flags = filled[:, start : start + n]
                 total = flags.sum(axis=1, keepdims=True)
                 flags /= np.where(total > 0.0, total, 1.0)  # of a category never seen every flag is 0
-        return np.where(m, coded, filled)
+        return filled
 
     def _linear(self, x: FloatArray, layer: int) -> FloatArray:
         found: FloatArray = x @ self.weights[f"w{layer}"].astype(np.float64) + self.weights[f"b{layer}"]
@@ -115,13 +120,14 @@ class FittedGain:
         return {name: getattr(self, name) for name in COLUMNS} | dict(self.weights)
 
     def settings(self) -> dict[str, Any]:
-        return {"report": dict(self.report)}
+        return {"report": dict(self.report), "flags_add_up": self.flags_add_up}
 
     @classmethod
     def restore(cls, layout: Layout, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
         weights = {name: arrays[name] for layer in range(3) for name in (f"w{layer}", f"b{layer}")}
         low, scale, mean, collapsed = (arrays[name] for name in COLUMNS)
-        return cls(layout, low, scale, mean, collapsed, weights, settings["report"])
+        adds_up = bool(settings.get("flags_add_up", False))
+        return cls(layout, low, scale, mean, collapsed, weights, settings["report"], adds_up)
 
 
 @one_thread()

@@ -85,7 +85,9 @@ class MemoryAugmented(InContext):
     def answer(self, own: Params, seen: Params, embedded: Tensor) -> Tensor:
         label = seen["label"].unsqueeze(-2).expand(*embedded.shape[:-1], self.n_classes)
         into = torch.cat([embedded, label], dim=-1) @ own["lstm_x"] + own["lstm_b"].unsqueeze(-2)
-        into = into + seen["hidden"].unsqueeze(-2) @ own["lstm_h"] + seen["recalled"].unsqueeze(-2) @ own["lstm_r"]
+        into = into + seen["hidden"].unsqueeze(-2) @ own["lstm_h"]
+        if "lstm_r" in own:  # thetas of before the controller heard what was recalled answer as they did
+            into = into + seen["recalled"].unsqueeze(-2) @ own["lstm_r"]
         hidden, _ = lstm(into, seen["cell"].unsqueeze(-2))
         keys = self._keys(hidden @ own["key"] + own["key_b"].unsqueeze(-2))
         memory = seen["memory"].unsqueeze(-3)
@@ -103,7 +105,10 @@ class MemoryAugmented(InContext):
 
     def _step(self, own: Params, state: State, into: Tensor) -> State:
         """Read one row: write its key, then see where the memory answers to it."""
-        hidden, cell = lstm(into + state.hidden @ own["lstm_h"] + state.recalled @ own["lstm_r"], state.cell)
+        into = into + state.hidden @ own["lstm_h"]
+        if "lstm_r" in own:
+            into = into + state.recalled @ own["lstm_r"]
+        hidden, cell = lstm(into, state.cell)
         keys = self._keys(hidden @ own["key"] + own["key_b"])
         least = least_used(state.usage, self.n_heads)
         write = write_weights(own["alpha"], state.read, least)

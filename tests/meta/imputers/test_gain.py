@@ -131,3 +131,20 @@ def test_fills_away_from_all_that_was_observed_are_collapsed_too() -> None:
     weights = {**fitted.weights, "b2": np.array([16.0, 0.0], np.float32)}  # the first column always at its highest
     astray = FittedGain(LAYOUT, fitted.low, fitted.scale, fitted.mean, np.zeros(2), weights)
     assert collapsed_columns(astray, values)["a"] == AWAY
+
+
+def test_a_fit_of_before_flags_were_divided_by_their_sum_fills_as_it_did() -> None:
+    rng = np.random.default_rng(0)
+    layout = Layout(("a", "c"), (None, ("x", "y", "z")))
+    values = np.stack([rng.normal(size=300), rng.integers(3, size=300).astype(float)], axis=1)
+    gaps = rng.random(300) < 0.3
+    values[gaps, 1] = np.nan
+    fitted = fit_gain(layout, values, 0, GainSettings(n_steps=50, falls_back=False))
+    settings = fitted.settings()
+    again = FittedGain.restore(layout, fitted.arrays(), settings)
+    np.testing.assert_array_equal(again.expected(values), fitted.expected(values))
+    del settings["flags_add_up"]
+    before = FittedGain.restore(layout, fitted.arrays(), settings).expected(values)[gaps, 1:]
+    assert np.abs(before.sum(axis=1) - 1.0).max() > 0.01
+    divided = before / before.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(divided, fitted.expected(values)[gaps, 1:])

@@ -127,6 +127,16 @@ def test_what_was_recalled_last_reaches_the_answer() -> None:
     torch.testing.assert_close(learner.predict(adapted, SUPPORT.x[:, :1]), expected)
 
 
+def test_a_theta_of_before_the_controller_heard_what_was_recalled_answers_as_it_did() -> None:
+    learner = as_published(MemoryAugmented)
+    theta = learner.init(torch.Generator().manual_seed(0))
+    before = {name: value for name, value in theta.items() if name != "own.lstm_r"}
+    deaf = theta | {"own.lstm_r": torch.zeros_like(theta["own.lstm_r"])}
+    adapted, expected = learner.adapt(before, SUPPORT), learner.adapt(deaf, SUPPORT)
+    stored = {name: value for name, value in adapted.items() if name != "seen.recalled"}
+    torch.testing.assert_close(learner.predict(stored, SUPPORT.x), learner.predict(expected, SUPPORT.x))
+
+
 def test_padding_in_the_middle_of_a_sequence_is_passed_over() -> None:
     learner = as_published(MemoryAugmented)
     theta = learner.init(torch.Generator().manual_seed(0))
