@@ -48,7 +48,9 @@ def measured(problem: Problem, contestant: Contestant, seed: int, folder: Path) 
 def result_file(problem: Problem, contestant: Contestant, seed: int, folder: Path) -> Path:
     """Name the file by the setup, so that a changed one is measured anew; a change of the code is not seen."""
     shown = repr((contestant.learner, contestant.n_steps, contestant.outer_lr, contestant.tested_steps))
-    shown += repr((problem.tasks, problem.new_tasks, problem.n_tasks, problem.n_shots, problem.tested_shots))
+    shown += repr(
+        (problem.tasks, problem.new_tasks, contestant.n_tasks or problem.n_tasks, problem.n_shots, problem.tested_shots)
+    )
     setup = hashlib.sha256(ADDRESS.sub("", shown).encode()).hexdigest()[:8]
     return folder / problem.name / f"{contestant.name}.{contestant.n_steps}.{setup}.{seed}.json"
 
@@ -57,11 +59,12 @@ def trained(problem: Problem, contestant: Contestant, seed: int) -> Params:
     """Run Adam on seeded meta-batches from the learner's own start; its rate falls by half a cosine to zero."""
     learner = contestant.learner
     outer_grad = gradient_by_step(learner, contestant.n_steps, compile=contestant.n_steps >= WORTH_COMPILING)
+    n_tasks = contestant.n_tasks or problem.n_tasks
     theta = learner.init(torch.Generator().manual_seed(seed))
 
     def gradient_at(theta: Params, step: int) -> OuterGradient:
         rng = np.random.default_rng([seed, 0, step])
-        return outer_grad(theta, problem.tasks.draw(rng, problem.n_tasks, problem.n_shots, problem.n_shots), step)
+        return outer_grad(theta, problem.tasks.draw(rng, n_tasks, problem.n_shots, problem.n_shots), step)
 
     schedule = Schedule(contestant.n_steps, contestant.outer_lr)
     return train(TrainerState.at_start(theta), gradient_at, schedule).best

@@ -61,7 +61,8 @@ class Figure:
 class Contestant:
     """A learner as a paper sets it up.
 
-    n_steps: outer steps; tested_steps: inner steps at test, where they are not those of training;
+    n_steps: outer steps; n_tasks: in a meta-batch, None for the problem's; tested_steps: inner steps at test, where
+    they are not those of training;
     published: (n_shots, tested steps or None) -> the paper's figure.
     """
 
@@ -70,4 +71,5 @@ class Contestant:
     n_steps: int
     outer_lr: float = 0.001
     tested_steps: tuple[int, ...] = ()
+    n_tasks: int | None = None
     published: Mapping[tuple[int, int | None], Figure] = field(default_factory=dict)

@@ -62,13 +62,14 @@ class MemoryAugmented(InContext):
         shapes = {
             "lstm_x": (width + self.n_classes, 4 * self.hidden),
             "lstm_h": (self.hidden, 4 * self.hidden),
-            "lstm_r": (keys, 4 * self.hidden),
             "key": (self.hidden, keys),
             "out": (self.hidden + keys, self.n_classes),
         }
         layers = {name: drawn(shape, generator) for name, shape in shapes.items()}
         biases = {"lstm_b": 4 * self.hidden, "key_b": keys, "alpha": self.n_heads, "out_b": self.n_classes}
-        return layers | {name: torch.zeros(length) for name, length in biases.items()}
+        # what is recalled before keys mean anything is noise, and the controller is slow to learn while it hears it
+        deaf = {"lstm_r": torch.zeros(keys, 4 * self.hidden)}
+        return layers | deaf | {name: torch.zeros(length) for name, length in biases.items()}
 
     def read(self, own: Params, embedded: Tensor, labels: Tensor, weights: Tensor) -> Params:
         state, label = self._nothing_read(embedded), embedded.new_zeros(len(embedded), self.n_classes)

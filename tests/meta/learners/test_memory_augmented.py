@@ -14,7 +14,7 @@ from meta.learners.memory_augmented import (
     write_weights,
     written,
 )
-from meta.types import LabelledRows
+from meta.types import LabelledRows, Params
 from tests.meta.learners.in_context_tasks import as_published
 
 E = math.e
@@ -74,6 +74,13 @@ def test_one_step_of_the_controller() -> None:
     assert float(hidden) == pytest.approx(0.5 * math.tanh(1.0 + 0.5 * math.tanh(1.0)))
 
 
+def hearing(theta: Params) -> Params:
+    """As after training: the controller starts deaf to what is recalled."""
+    assert not theta["own.lstm_r"].any()
+    drawn = torch.randn(theta["own.lstm_r"].shape, generator=torch.Generator().manual_seed(1))
+    return theta | {"own.lstm_r": 0.3 * drawn}
+
+
 SUPPORT = LabelledRows.of(torch.tensor([[[1.0, 0.0], [0.0, 1.0], [-1.0, 0.5]]]), torch.tensor([[0, 1, 0]]))
 
 
@@ -94,7 +101,7 @@ def test_a_row_is_read_with_the_label_of_the_row_before() -> None:
 
 def test_what_a_row_recalls_reaches_the_controller_with_the_next_row() -> None:
     learner = as_published(MemoryAugmented)
-    theta = learner.init(torch.Generator().manual_seed(0))
+    theta = hearing(learner.init(torch.Generator().manual_seed(0)))
     keys = theta["own.key"].flip(1)  # other keys: the memory is another, and so is what is recalled of it
     one = LabelledRows.of(SUPPORT.x[:, :1], SUPPORT.y[:, :1])
     first, first_by_other = learner.adapt(theta, one), learner.adapt(theta | {"own.key": keys}, one)
@@ -111,7 +118,7 @@ def test_what_a_row_recalls_reaches_the_controller_with_the_next_row() -> None:
 
 def test_what_was_recalled_last_reaches_the_answer() -> None:
     learner = as_published(MemoryAugmented)
-    theta = learner.init(torch.Generator().manual_seed(0))
+    theta = hearing(learner.init(torch.Generator().manual_seed(0)))
     adapted = learner.adapt(theta, SUPPORT)
     # by hand: the controller's inputs for a query row, one after the other
     own = {name.removeprefix("own."): value for name, value in theta.items()}
@@ -129,7 +136,7 @@ def test_what_was_recalled_last_reaches_the_answer() -> None:
 
 def test_a_theta_of_before_the_controller_heard_what_was_recalled_answers_as_it_did() -> None:
     learner = as_published(MemoryAugmented)
-    theta = learner.init(torch.Generator().manual_seed(0))
+    theta = hearing(learner.init(torch.Generator().manual_seed(0)))
     before = {name: value for name, value in theta.items() if name != "own.lstm_r"}
     deaf = theta | {"own.lstm_r": torch.zeros_like(theta["own.lstm_r"])}
     adapted, expected = learner.adapt(before, SUPPORT), learner.adapt(deaf, SUPPORT)
