@@ -21,7 +21,7 @@ CONTRACT = (
     contract.test_adapting_leaves_theta_untouched,
     contract.test_order_of_support_rows_does_not_matter,
     contract.test_padding_says_nothing,
-    contract.test_a_task_is_adapted_as_it_would_be_alone,
+    contract.test_a_task_is_adapted_to_a_tolerance_as_it_would_be_alone,
     contract.test_one_class_gives_finite_predictions,
     contract.test_one_row_gives_finite_predictions,
     contract.test_the_same_answer_twice,
