@@ -45,16 +45,17 @@ the next one as in its paper. Meta-batches are of eight tasks (the authors': 32)
 steps* says how far MAML's distance from the paper is one of budget. CAVIA has three times the steps of others, the
 memories six times, of sixteen tasks; both by 0.001.
 
-What two setups needed, at one shot, as far as it was measured. CAVIA stayed at a guess in 800 steps on the
-perceptron with batch normalisation (18 to 22 %: contexts that count once or ten times, by 0.003 or 0.001, and
-thirty times by 0.003) and in 1,500 on the one without it where contexts count once (21 %). Without it and counting
-ten times they reached 53 % in 1,500 steps, and 63 % with five inner steps. Why normalising hinders is not known:
-contexts move scores no less there. A memory of 128 slots and four heads, the paper's, with own labels stayed at a
-guess in 3,000 steps by 0.001 (in a form whose controller did not yet hear what was recalled); 8 slots and one head
-leave it when luck has it: 63 % were right after 1,000 steps from one start, 25 % after 3,000 from that of the table. Keys are compared by their cosine alone (Equation 3): the largest weight of a perfect match is
-0.28, 0.08 and 0.02 among 8, 32 and 128 slots. As published, where a label comes with the next row, a memory learns
-nothing for long, and then much at once: see the clusters below, where it needs more than ten times the meta-batches
-that it needs with own labels. Here it has 3,000 and 1,500; its paper has 100,000 episodes of sixteen sequences.
+What two setups needed, at one shot, as far as it was measured. CAVIA stayed at a guess in 800 steps on the perceptron
+with batch normalisation (18 to 22 %: contexts that count once or ten times, by 0.003 or 0.001, and thirty times by
+0.003) and in 1,500 on the one without it where contexts count once (21 %). Without it and counting ten times they
+reached 53 % in 1,500 steps, and 63 % with five inner steps. Why normalising hinders is not known: contexts move
+scores no less there. A memory of 128 slots and four heads, the paper's, with own labels stayed at a guess in 3,000
+steps by 0.001 (in a form whose controller did not yet hear what was recalled); 8 slots and one head leave it when
+luck has it: 63 % were right after 1,000 steps from one start, 25 % after 3,000 from that of the table. Keys are
+compared by their cosine alone (Equation 3): the largest weight of a perfect match is 0.28, 0.08 and 0.02 among 8, 32
+and 128 slots. As published, where a label comes with the next row, a memory learns nothing for long, and then much at
+once: see the clusters below, where it needs more than ten times the meta-batches that it needs with own labels. Here
+it has 3,000 and 1,500; its paper has 100,000 episodes of sixteen sequences.
 
 The order is not the papers'. At one shot, after 500 outer steps and after 1,500: Meta-SGD 66 and 81 %, MAML++ 71 and
 82, MAML 71 and 81, first-order MAML 67 and 74, Reptile 64 and 65, Prototypical 78 and 83, Matching 76 and 79, Neural
