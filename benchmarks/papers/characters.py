@@ -54,7 +54,7 @@ steps by 0.001 (in a form whose controller did not yet hear what was recalled); 
 luck has it: 63 % were right after 1,000 steps from one start, 25 % after 3,000 from that of the table. Keys are
 compared by their cosine alone (Equation 3): the largest weight of a perfect match is 0.28, 0.08 and 0.02 among 8, 32
 and 128 slots. As published, where a label comes with the next row, a memory learns nothing for long, and then much at
-once: see the clusters below, where it needs more than ten times the meta-batches that it needs with own labels. Here
+once: see the clusters below, where it needs about ten times the meta-batches that it needs with own labels. Here
 it has 3,000 and 1,500; its paper has 100,000 episodes of sixteen sequences.
 
 The order is not the papers'. At one shot, after 500 outer steps and after 1,500: Meta-SGD 66 and 81 %, MAML++ 71 and
