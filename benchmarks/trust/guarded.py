@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from app.domain.recipes import AdaptationRecipe
 from app.domain.schema import FeatureSchema
 from app.engine.adapter import adapt
-from app.engine.contract import Artifact, BaseRateBelief, FeatureColumns, Support
+from app.engine.contract import Artifact, BaseRateBelief, Support
+from benchmarks.few_shot.thetaprime import columns_of
 from benchmarks.trust.corruption import Corruption, wrong_unit
 
 FloatArray = NDArray[np.float64]
@@ -87,9 +88,3 @@ def reference_support(source: pandas.DataFrame, features: list[str], row_ids: li
     """Goods of source markets, as theta names them; ``source`` has columns row_id and the features."""
     rows = source.set_index("row_id").loc[row_ids]
     return Support(columns_of(rows[features]), [False] * len(rows), "case_control")
-
-
-def columns_of(features: pandas.DataFrame) -> FeatureColumns:
-    """Feature columns as the service receives them: missing is None."""
-    plain = features.astype(object).where(features.notna(), None)
-    return {str(name): plain[name].tolist() for name in plain}

@@ -17,8 +17,9 @@ from app.engine.adapter import adapt, reference_row_ids
 from app.engine.contract import Adaptation, Artifact, BaseRateBelief, Support
 from app.engine.predictor import Predictor
 from app.engine.training import train_theta
+from benchmarks.few_shot.thetaprime import columns_of
 from benchmarks.trust.corruption import Corruption
-from benchmarks.trust.guarded import GOODS_PER_DEFAULT, N_DEFAULTS, GuardedMarket, columns_of, reference_support
+from benchmarks.trust.guarded import GOODS_PER_DEFAULT, N_DEFAULTS, GuardedMarket, reference_support
 from benchmarks.trust.world import (
     CENTER,
     NAMES,

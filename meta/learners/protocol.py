@@ -78,7 +78,10 @@ class Annealed(Protocol):
     """A learner whose outer gradient changes in the course of meta-training."""
 
     def at_progress(self, progress: float) -> Learner:
-        """Give the learner as it is after a share ``progress`` of the outer steps, from 0 to below 1."""
+        """Give the learner as it is after a share ``progress`` of the outer steps, from 0 to below 1.
+
+        Equal learners share what torch.compile made of them: the fewer are told apart, the less is compiled.
+        """
         ...
 
 
@@ -122,13 +125,14 @@ def gradient_by_step(
     learner: Learner, n_steps: int, *, compile: bool = False
 ) -> Callable[[Params, Episode, int], OuterGradient]:
     """Give the outer gradient at any of ``n_steps`` outer steps; of a learner that does not anneal it is always one."""
-    made: dict[float, Callable[[Params, Episode], OuterGradient]] = {}
+    made: dict[Learner, Callable[[Params, Episode], OuterGradient]] = {}
 
     def gradient(theta: Params, episode: Episode, step: int) -> OuterGradient:
         stage = learner.at_progress(step / n_steps) if isinstance(learner, Annealed) else learner
-        at = float(getattr(stage, "annealed", 0.0))
-        if at not in made:
-            made[at] = compiled(stage.outer_grad) if compile else stage.outer_grad
-        return made[at](theta, episode)
+        if not compile:
+            return stage.outer_grad(theta, episode)
+        if stage not in made:
+            made[stage] = compiled(stage.outer_grad)
+        return made[stage](theta, episode)
 
     return gradient
