@@ -46,7 +46,6 @@ class StageRunner:
     ledger: Ledger
     finished: dict[str, Finished] = field(default_factory=dict)
     current: tuple[str, TrainerState] | None = None
-    resumed_at: int = 0
     _saved_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -58,10 +57,9 @@ class StageRunner:
         self, name: str, start: Params, gradient_at: GradientAt, schedule: Schedule, validate: Validate | None
     ) -> tuple[Params, int]:
         """Run stage ``name`` (its kind is what follows ': '), or return what it gave before the restart."""
-        kind = name.rpartition(": ")[2]
+        kind = _kind_of(name)
         if name not in self.finished:
             state = self._state_of(name, start)
-            self.ledger.resume(kind, state.step)
 
             def on_step(report: StepReport, state: TrainerState) -> None:
                 self.ledger.step(name, kind, report.loss, report.validation_loss)
@@ -75,7 +73,6 @@ class StageRunner:
             self.ledger.skip(kind, schedule.n_steps - state.step)
             self.save()
         else:
-            self.ledger.resume(kind, self.finished[name].n_made)
             self.ledger.skip(kind, schedule.n_steps - self.finished[name].n_made)
         done = self.finished[name]
         return {n: v.to(start[n].device) for n, v in done.params.items()}, done.step
@@ -113,13 +110,13 @@ class StageRunner:
             return
         for name, (step, n_made) in metadata["finished"].items():
             self.finished[name] = Finished(_part(tensors, f"finished|{name}|"), step, n_made)
-        self.resumed_at = sum(done.n_made for done in self.finished.values())
+            self.ledger.resume(_kind_of(name), n_made)
         if "state" in metadata:
             scalars = metadata["state"]
             name = scalars.pop("name")
             parts: dict[str, Any] = {part: _part(tensors, f"state|{part}|") for part in STATE_PARTS}
             self.current = name, TrainerState(**parts, **scalars)
-            self.resumed_at += scalars["step"]
+            self.ledger.resume(_kind_of(name), scalars["step"])
 
     def _state_of(self, name: str, start: Params) -> TrainerState:
         if self.current is None or self.current[0] != name:
@@ -128,6 +125,10 @@ class StageRunner:
         for part in STATE_PARTS:
             setattr(state, part, {n: v.to(start[n].device) for n, v in getattr(state, part).items()})
         return state
+
+
+def _kind_of(name: str) -> str:
+    return name.rpartition(": ")[2]
 
 
 def _part(tensors: Params, prefix: str) -> Params:

@@ -108,7 +108,9 @@ def test_a_killed_run_resumes_to_the_same_theta(table: SourceTable, theta: Theta
     for step in (70, 90):  # in the middle of pooled rows, then again further on
         with pytest.raises(Killed):
             MetaTraining(SCHEMA, table, SETTINGS).run(die_at(step), store)
-    resumed, _ = MetaTraining(SCHEMA, table, SETTINGS).run(lambda progress: None, store)
+    seen = []
+    resumed, _ = MetaTraining(SCHEMA, table, SETTINGS).run(seen.append, store)
+    assert (seen[0].phase, seen[0].step) == ("the teacher of pooled rows", 89)  # not 0: it goes on, and says so
     assert sha256(resumed.pack()) == sha256(theta.pack())
 
 
