@@ -181,7 +181,10 @@ def posterior_of(theta: Theta, market: MarketRows, adapted: AdaptedMarket) -> Po
     """What remains uncertain about an adapted market, its rows taken into account."""
     network = network_logits(theta, adapted.theta_prime, market.x)
     ranking = adapted.ranking + market.correction
-    after = Posterior.after_rows(theta.effects, adapted.prior.sd, network, market.x, ranking + adapted.level)
+    logits = ranking + adapted.level
+    after = Posterior.after_rows(theta.effects, adapted.prior.sd, network, market.x, logits)
+    if adapted.share < 1.0:
+        after = after.kept(adapted.share, adapted.prior.sd_given(logits))
     withheld = fit_level(ranking, market.y, adapted.prior.mean, adapted.prior.sd) - adapted.level
     return after.beside(withheld) if adapted.prior.still else after
 

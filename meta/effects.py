@@ -7,7 +7,7 @@ evidence a market must bring before its ranking moves, and they are what a poste
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,11 @@ MAX_SLOPES = 200
 MAX_MARKETS = 150  # the largest: spreads are known well enough from so many, and the time grows with them
 MAX_ROWS = 20_000  # of one market
 MIN_SHARE = 0.005  # a state that fewer source rows are in has no slope of its own
-# theta's own error as a multiple of what thetas of different source markets are apart by: they share a network's bias.
-# Measured where the truth is known (benchmarks/trust): 1.3 at a spread of coefficients of 0.25, 1.8 at 0.4.
-MISFIT = 2.0
+# A single function is not right about markets that differ, however many there are: the more they differ, the more it is
+# off. So much of the variance of their effects joins what thetas of different source markets are apart by. Measured
+# where the truth is known (benchmarks/trust, seed 7): theta's error beyond the latter, as a share of the former, is
+# 0.17 at a spread of coefficients of 0.1, 0.10 at 0.25 and 0.12 at 0.4; intervals ask for a little more at the last.
+MISFIT = 0.2
 SD_RANGE = (0.003, 1.5)  # logits a unit of the encoded feature
 FIRST_SD = 0.1
 PRIOR_MARKETS = 10.0  # a column's own spread counts against its group's as if the group were so many markets more
@@ -39,7 +41,8 @@ class EffectsPrior:
 
     Shapes:  slots (n_slopes,): which encoded features have a slope; center (n_slopes,): their mean over source rows;
              slope_sd (n_slopes,), scale_sd: standard deviations over markets; logit_center: mean logit of source
-             rows; theta_sd: how exactly theta itself is known, in logits: see MISFIT.
+             rows; theta_sd: how exactly theta itself is known, in logits: see MISFIT; n_markets: how many source
+             markets the spreads were learned from, 0 where that was not kept.
     """
 
     slots: NDArray[np.int64]
@@ -48,6 +51,7 @@ class EffectsPrior:
     scale_sd: float
     logit_center: float
     theta_sd: float = 0.0
+    n_markets: int = 0
 
     @classmethod
     def uninformed(cls, encoder: Encoder, x: NDArray[np.float32]) -> "EffectsPrior":
@@ -70,6 +74,15 @@ class EffectsPrior:
         """Scale's and then the slopes' standard deviations, (1 + n_slopes,)."""
         return np.concatenate([[self.scale_sd], self.slope_sd])
 
+    @property
+    def likely_sds(self) -> FloatArray:
+        """``sds``, widened by how roughly a few markets tell them: what a new market's effects may be.
+
+        Source:  the predictive variance after n normal draws is (1 + 1/n) (n - 1) / (n - 3) times theirs: about
+                 1 + 3/n (Student's t).
+        """
+        return self.sds * math.sqrt(1.0 + 3.0 / self.n_markets) if self.n_markets else self.sds
+
     def directions(self, logits: FloatArray, x: NDArray[np.float32]) -> FloatArray:
         """What one unit of each effect adds to a row's logit: (n_rows, 1 + n_slopes), the scale first."""
         slopes = x[:, self.slots] - self.center
@@ -86,18 +99,18 @@ class _Evidence:
 
 
 def learn_effects_prior(
-    prior: EffectsPrior, encoder: Encoder, markets: Sequence[Market], level: LevelPrior, theta_sd: float
+    prior: EffectsPrior, encoder: Encoder, markets: Sequence[Market], level: LevelPrior, jackknife_sd: float
 ) -> EffectsPrior:
     """Learn the spreads from source markets whose logits were made without their own rows: empirical Bayes.
 
     The marginal likelihood (effects integrated out, Laplace) is maximised over one sd for the scale, one for all
     numeric slopes, one for all absence flags and one a categorical column; numeric slopes then get sds of their own,
-    shrunken towards the common one.
+    shrunken towards the common one. jackknife_sd: how far thetas of different source markets are apart on one row.
     Source:  Tierney & Kadane 1986 (Laplace); Dempster, Laird & Rubin 1977, section 4.5 (variance components by EM).
     """
     markets = [_thinned(m) for m in sorted(markets, key=lambda m: -len(m.y))[:MAX_MARKETS]]
     rows = np.concatenate([m.logits for m in markets])
-    prior = EffectsPrior(prior.slots, prior.center, prior.slope_sd, prior.scale_sd, float(rows.mean()), theta_sd)
+    prior = replace(prior, logit_center=float(rows.mean()), n_markets=len(markets))
     group, mean = _groups(prior, encoder), np.zeros(len(prior.slots) + 2)
     mean[0] = level.mean
     sds = np.concatenate([[level.sd], prior.sds])
@@ -106,7 +119,15 @@ def learn_effects_prior(
         evidence = _gather(prior, markets, effects, sds, mean)
         sds = _best_common(evidence, sds, mean, group)
     sds = _own_spreads(evidence, sds, mean, encoder.kind_of_slot[prior.slots] == "scaled")
-    return EffectsPrior(prior.slots, prior.center, sds[2:], float(sds[1]), prior.logit_center, theta_sd)
+    learned = replace(prior, slope_sd=sds[2:], scale_sd=float(sds[1]))
+    variance = float(np.mean([_variance_of_effects(learned, market) for market in markets]))
+    return replace(learned, theta_sd=math.sqrt(jackknife_sd**2 + MISFIT * variance))
+
+
+def _variance_of_effects(prior: EffectsPrior, market: Market) -> float:
+    """How far markets' effects move its rows' logits apart from one another, on average, squared."""
+    along = prior.directions(market.logits, market.x) * prior.sds
+    return float(along.var(axis=0).sum())
 
 
 def _thinned(market: Market) -> Market:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student_t
 
 from meta.adaptation import AdaptedMarket, MarketRows, adapt_markets, market_logits, market_prior
 from meta.effects import most_probable_effects
@@ -19,6 +20,9 @@ from meta.thetas import Theta
 
 FloatArray = NDArray[np.float64]
 N_FOLDS = 5
+# Folds share most of their rows, and a fold's rows share a model: a mean over all is less sure than of rows apart.
+# Source: Nadeau & Bengio 2003, Machine Learning 52(3), section 3: 1/n becomes (1 + n_folds / (n_folds - 1)) / n.
+OVERLAP = (1.0 + N_FOLDS / (N_FOLDS - 1)) ** 0.5
 INTERVAL = 0.9
 SCRATCH_SD = 0.3  # logits a robust standard deviation: prior of a model of the market's own rows
 SCRATCH_LEVEL_SD = 3.0
@@ -47,6 +51,17 @@ class CrossFitted:
         found: FloatArray = self.losses("theta") - self.losses(rung)
         return found
 
+    def gain(self, rung: str = "theta_prime") -> tuple[float, float]:
+        """Mean gain of a rung on theta an account, and half the width of its interval."""
+        mean, reach = mean_and_reach(self.gains(rung), INTERVAL)
+        return mean, OVERLAP * reach
+
+    def worse(self, rung: str = "theta_prime") -> float:
+        """How probable a mean gain as low as this is where a rung is as good as theta: one-sided, by Student's t."""
+        gains = self.gains(rung)
+        error = OVERLAP * float(gains.std(ddof=1)) / len(gains) ** 0.5
+        return float(student_t.cdf(gains.mean() / error, len(gains) - 1)) if error > 0 else 1.0
+
     def report(self) -> dict[str, Any]:
         """The ladder, each rung's gain on theta with an interval; so its AUC, only where there are defaults enough."""
         rungs = {rung: self._rung(rung) for rung in LADDER}
@@ -55,7 +70,7 @@ class CrossFitted:
     def _rung(self, rung: str) -> dict[str, Any]:
         found: dict[str, Any] = {"log_loss": float(self.losses(rung).mean())}
         if rung != "theta":
-            mean, reach = mean_and_reach(self.gains(rung), INTERVAL)
+            mean, reach = self.gain(rung)
             found["gain"] = {"mean": mean, "low": mean - reach, "high": mean + reach}
         if MIN_DEFAULTS_FOR_AUC <= self.y.sum() <= len(self.y) - 2:  # of a single good no spread can be told
             found["auc"] = auc(self.y, self.logits[rung])

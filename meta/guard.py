@@ -4,19 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-from scipy.stats import t as student_t
-
 from meta.adaptation import AdaptedMarket, MarketRows, market_logits
 from meta.conflict import Conflict, find_conflicts
 from meta.evidence import CrossFitted, cross_fit
-from meta.intervals import mean_and_reach
 from meta.thetas import Theta
 
 Verdict = Literal["activate", "hold", "refuse"]
 Severity = Literal["note", "hold", "refuse"]
 ORDER: tuple[Severity, ...] = ("note", "hold", "refuse")
-T_TEST_SHARE = 0.4  # of a rule's probability that the t test may spend: rows share models, so that it is not exact
 WRONG_WAY = 0.05  # logits between a column's typical low and high value from which on a direction is contradicted
 
 
@@ -124,12 +119,10 @@ def _cross_fitted_gain(case: Case, crossed: CrossFitted | None) -> list[Finding]
         return []
     if crossed.diverged:
         return [Finding("gain", "refuse", "the inner loop diverged on this support: its steps are too long")]
-    gains = crossed.gains()
-    mean, reach = mean_and_reach(gains)
+    mean, reach = crossed.gain()
     said = f"cross-fitted gain {mean:.4f} log loss an account, 90 % interval {mean - reach:.4f} to {mean + reach:.4f}"
-    error = float(gains.std(ddof=1)) / np.sqrt(len(gains))
-    worse = float(student_t.cdf(mean / error, len(gains) - 1)) if error > 0 else 1.0
-    severity = _severity(case.rule, worse / T_TEST_SHARE) if mean < 0 else "note"
+    worse = crossed.worse()
+    severity = _severity(case.rule, worse) if mean < 0 else "note"
     if severity != "note":
         text = f"theta_prime is worse than theta on rows it has not seen: {said}"
         return [Finding("gain", severity, text, None, worse)]

@@ -70,6 +70,11 @@ class LevelPrior:
         ratio -= 0.5 * ((mode - self.mean) / self.sd) ** 2 + 0.5 * math.log(shrinkage)
         return 1.0 / (1.0 + math.exp(min(logit(self.still) - ratio, 700.0)))
 
+    def sd_given(self, logits: FloatArray) -> float:
+        """Posterior standard deviation of the level after rows at their fitted ``logits`` (n_rows,), ranking known."""
+        pd = 1.0 / (1.0 + np.exp(-logits))
+        return float((self.sd**-2 + (pd * (1.0 - pd)).sum()) ** -0.5)
+
     def given_base_rate(self, value: float, low: float | None = None, high: float | None = None) -> "LevelPrior":
         """Centre the prior on a declared default rate; its range, taken as 90 %, widens it."""
         shift = logit(value) - logit(self.base_rate)

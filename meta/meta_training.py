@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from meta.checkpoint import sha256
 from meta.distillation import softened_labels
-from meta.effects import MISFIT, EffectsPrior, common_slope, jackknife_spread
+from meta.effects import EffectsPrior, common_slope, jackknife_spread
 from meta.episodes import Design, EpisodeSampler
 from meta.learners import Learner
 from meta.learners.map_bayes import EFFECTS
@@ -230,8 +230,8 @@ class MetaTraining:
         mature = [[name for other in self.folds if other is not fold for name in other] for fold in self.folds]
         stretched = [self._stretched(p, stretch, names) for p, names in zip(fold_params, mature, strict=True)]
         folds = self._fold_markets(stretched)
-        theta_sd = MISFIT * jackknife_spread([self._network_logits(params) for params in stretched])
-        return learn_from_folds(folds, theta_sd, stretch, self.settings.seed)
+        jackknife_sd = jackknife_spread([self._network_logits(params) for params in stretched])
+        return learn_from_folds(folds, jackknife_sd, stretch, self.settings.seed)
 
     def _stretched(self, theta: Params, by: float, mature: Sequence[str]) -> Params:
         """Multiply the network's logits, members alike, and set its level anew on the rows that it learned from."""

@@ -30,7 +30,7 @@ class Posterior:
     @classmethod
     def before_rows(cls, prior: EffectsPrior, level_sd: float) -> "Posterior":
         """What is known of a market that has posted nothing: the spread of source markets."""
-        return cls(prior, np.diag(np.concatenate([[level_sd], prior.sds])).astype(np.float32))
+        return cls(prior, np.diag(np.concatenate([[level_sd], prior.likely_sds])).astype(np.float32))
 
     @classmethod
     def after_rows(
@@ -45,13 +45,24 @@ class Posterior:
 
         network_logits (n_rows,): the network's own, which the scale multiplies.
         """
-        sds = np.concatenate([[level_sd], prior.sds])
+        sds = np.concatenate([[level_sd], prior.likely_sds])
         white = directions(prior, network_logits, x) * sds
         pd = 1.0 / (1.0 + np.exp(-logits))
         precision = (white.T * (pd * (1.0 - pd))) @ white + np.eye(len(sds))
         # precision = L L^T, so its inverse is (L^-1)^T (L^-1)
         inverse = np.linalg.inv(np.linalg.cholesky(precision))
         return cls(prior, (sds[:, None] * inverse.T).astype(np.float32))
+
+    def kept(self, share: float, level_sd: float) -> "Posterior":
+        """The same, where only a ``share`` of the move to the most probable effects was kept.
+
+        What was held back is as far off as rows move effects on average: the variance that they take from the prior,
+        times the square of the share held back. level_sd: the level's, given rows, with effects left as theta's.
+        """
+        held_back = (1.0 - share) ** 2
+        unmoved = np.diag(np.concatenate([[level_sd], self.prior.likely_sds]))
+        wide = [np.sqrt(1.0 - held_back) * self.root.astype(np.float64), np.sqrt(held_back) * unmoved]
+        return self._of(np.concatenate(wide, axis=1))
 
     def beside(self, withheld: float) -> "Posterior":
         """The same, around a level that caution moved less far than is most probable, by ``withheld`` logits.
@@ -60,7 +71,10 @@ class Posterior:
         """
         more = np.zeros((len(self.root), 1))
         more[0] = withheld
-        wide = np.concatenate([self.root.astype(np.float64), more], axis=1)
+        return self._of(np.concatenate([self.root.astype(np.float64), more], axis=1))
+
+    def _of(self, wide: FloatArray) -> "Posterior":
+        """The posterior whose covariance is wide @ wide.T, wide (k, at least k)."""
         _, square = np.linalg.qr(wide.T)
         return Posterior(self.prior, square.T.astype(np.float32))
 

@@ -26,7 +26,7 @@ from meta.strength import Strength
 from meta.types import Column, Params
 
 EFFECT_ARRAYS = ("slots", "center", "slope_sd")
-EFFECT_NUMBERS = ("scale_sd", "logit_center", "theta_sd")
+EFFECT_NUMBERS = ("scale_sd", "logit_center", "theta_sd", "n_markets")
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray
     return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
 
 
-def _effects_from(arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, float]) -> EffectsPrior:
+def _effects_from(arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, Any]) -> EffectsPrior:
     slots, center, slope_sd = (arrays[f"effects.{name}"] for name in EFFECT_ARRAYS)
     return EffectsPrior(slots, center, slope_sd, **numbers)
 

@@ -72,16 +72,16 @@ class Trial:
     losses: FloatArray
 
 
-def learn_from_folds(folds: Sequence[FoldMarkets], theta_sd: float, stretch: float, seed: int) -> Lessons:
+def learn_from_folds(folds: Sequence[FoldMarkets], jackknife_sd: float, stretch: float, seed: int) -> Lessons:
     """Learn priors, strength and expected gains from the folds' held-out markets.
 
-    theta_sd: how far thetas of different source markets are apart on one row, in logits; stretch: by how much the
+    jackknife_sd: how far thetas of different source markets are apart on one row, in logits; stretch: by how much the
     folds' logits have been multiplied to be calibrated.
     """
     markets = [market for fold in folds for market in fold.markets]
     levels = [(market.logits, market.y) for market in markets]
     prior = learn_still(levels, learn_level_prior(levels), seed)
-    effects = learn_effects_prior(folds[0].theta.effects, folds[0].theta.encoder, markets, prior, theta_sd)
+    effects = learn_effects_prior(folds[0].theta.effects, folds[0].theta.encoder, markets, prior, jackknife_sd)
     informed = [replace(fold, theta=fold.theta.informed_by(prior, effects)) for fold in folds]
     trials = [trial for fold in informed for trial in _run_trials(fold, seed, len(markets))]
     strength = learn_strength(_losses_by_defaults(trials))

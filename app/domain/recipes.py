@@ -105,8 +105,8 @@ class GuardRule(Noun):
 
 USUAL_GUARD = (
     GuardRule(n_defaults=0, hold_below=0.02, refuse_below=0.0),
-    GuardRule(n_defaults=5, hold_below=0.025, refuse_below=0.002),
-    GuardRule(n_defaults=25, hold_below=0.02, refuse_below=0.002),
+    GuardRule(n_defaults=5, hold_below=0.035, refuse_below=0.002),
+    GuardRule(n_defaults=25, hold_below=0.015, refuse_below=0.002),
     GuardRule(n_defaults=100, hold_below=0.01, refuse_below=0.001),
 )
 

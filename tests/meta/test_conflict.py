@@ -11,8 +11,10 @@ from meta.conflict import (
     MIN_ROWS,
     N_DRAWS,
     Conflict,
-    _evidence_for,
-    _mirrored_logits,
+    _levelled,
+    _log_evidence,
+    _log_evidence_by_chance,
+    _mirrored,
     _p_value,
     _spread,
     _squared_moves,
@@ -141,19 +143,33 @@ def test_a_p_value_counts_the_posted_labels_among_the_draws() -> None:
     assert _p_value(np.full(N_DRAWS + 1, -np.inf)) == 1.0
 
 
-def test_the_evidence_for_a_direction_by_hand() -> None:
-    # two rows of weight 1/4 along +-1: information 1/2; scores of residuals r: r1 - r2. Draws' scores 1 and -1 have
-    # variance 1, so the ratio is 1/2 * (score - 1/4); posted: residuals 1/2, -1/2, score 1
-    residuals = np.array([[0.5, -0.5], [0.5, -0.5], [-0.5, 0.5]])
-    along, weight = np.array([[3.0], [1.0]]), np.full(2, 0.25)  # centred to +-1: the level is taken out
-    found = _evidence_for(residuals, along, weight)[:, 0]
-    assert found.tolist() == pytest.approx([0.5 * 0.75, 0.5 * 0.75, 0.5 * -1.25])
+def test_the_evidence_of_labels_by_hand() -> None:
+    # two markets with PDs (1/2, 1/4) and (1/2, 1/2): of a default and a good 3/8 and 1/4, of two goods 3/8 and 1/4, too
+    logits = np.array([[0.0, -np.log(3.0)], [0.0, 0.0]])
+    labels = np.array([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
+    assert np.exp(_log_evidence(labels, logits)).tolist() == pytest.approx([5 / 16, 5 / 16, 3 / 16])
+    # posted one default in two: each account is a coin
+    assert np.exp(_log_evidence_by_chance(labels)).tolist() == pytest.approx([1 / 4, 1 / 4, 1 / 4])
+    assert np.exp(_log_evidence_by_chance(np.array([[1.0, 0.0, 0.0, 0.0]]))).item() == pytest.approx(0.25 * 0.75**3)
 
 
-def test_a_direction_that_moves_nothing_is_no_evidence() -> None:
-    residuals = np.array([[0.5, -0.5], [0.5, -0.5], [-0.5, 0.5]])
-    found = _evidence_for(residuals, np.ones((2, 1)), np.full(2, 0.25))
-    assert (found == -np.inf).all()
+def test_levels_are_set_by_the_number_of_defaults() -> None:
+    logits = np.random.default_rng(8).normal(0.0, 2.0, (5, 40))
+    found = _levelled(logits, 7.0)
+    np.testing.assert_allclose((1.0 / (1.0 + np.exp(-found))).sum(axis=1), 7.0, rtol=1e-6)
+    np.testing.assert_allclose(np.ptp(found - logits, axis=1), 0.0, atol=1e-12)  # the ranking is left alone
+
+
+def test_labels_that_need_another_effect_than_thetas_are_no_fault_where_markets_have_it(theta: Theta) -> None:
+    """The wider markets' effects are spread, the less a turned column proves."""
+    turned = flipped(theta, honest_support(theta, 60, np.random.default_rng(9)), "debt")
+    p_values = []
+    for slope_sd in (0.05, 0.4, 1.6):
+        effects = replace(theta.effects, slope_sd=np.full_like(theta.effects.slope_sd, slope_sd))
+        found = by_check(find_conflicts(replace(theta, effects=effects), turned.rows, turned.columns, 0))
+        p_values.append(found["column"].p_value)
+    assert p_values == sorted(p_values)
+    assert p_values[0] < 0.01 < p_values[-1]
 
 
 def test_the_squared_move_by_hand() -> None:
@@ -165,15 +181,9 @@ def test_the_squared_move_by_hand() -> None:
 
 def test_a_column_is_turned_round_its_typical_value(theta: Theta) -> None:
     posted = honest_support(theta, 5, np.random.default_rng(7))
-    names, found = _mirrored_logits(theta, posted.columns, posted.rows.x)
-    assert names == ["debt", "income"]
-    for j, name in enumerate(names):
+    found = dict(_mirrored(theta, posted.columns))
+    assert list(found) == ["debt", "income"]
+    for name, x in found.items():
         typical = theta.profiles.typical[name]
         turned = {**posted.columns, name: [2 * typical - value for value in posted.columns[name]]}
-        np.testing.assert_allclose(found[:, j], toy_logits(theta, theta.encoder.encode(turned)), rtol=1e-4, atol=1e-5)
-
-
-def test_a_column_without_a_typical_value_is_not_turned(theta: Theta) -> None:
-    posted = honest_support(theta, 5, np.random.default_rng(7))
-    sparse = replace(theta, profiles=replace(theta.profiles, typical={**theta.profiles.typical, "debt": None}))
-    assert _mirrored_logits(sparse, posted.columns, posted.rows.x)[0] == ["income"]
+        np.testing.assert_allclose(x, theta.encoder.encode(turned), rtol=1e-6, atol=1e-6)

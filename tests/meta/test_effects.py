@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 
 from meta.effects import (
     MAX_SLOPES,
+    MISFIT,
     SD_RANGE,
     EffectsPrior,
     _Evidence,
@@ -167,18 +168,26 @@ def simulated(spread: float, seed: int) -> tuple[Encoder, EffectsPrior, list[Mar
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_spread_of_coefficients_is_recovered(seed: int) -> None:
     encoder, prior, markets = simulated(0.25, seed)
-    found = learn_effects_prior(prior, encoder, markets, LevelPrior(mean=0.1, sd=0.3), theta_sd=0.07)
+    found = learn_effects_prior(prior, encoder, markets, LevelPrior(mean=0.1, sd=0.3), jackknife_sd=0.07)
     assert len(found.slots) == 4
     assert encoder.kind_of_slot[found.slots].tolist() == ["scaled"] * 4
     assert 0.2 < np.sqrt(np.mean(found.slope_sd**2)) < 0.32
     assert ((found.slope_sd > 0.15) & (found.slope_sd < 0.4)).all()
     assert found.logit_center == pytest.approx(np.mean([m.logits.mean() for m in markets]))
-    assert found.theta_sd == 0.07
+    assert found.n_markets == 30
+    moved = [(found.directions(m.logits, m.x) * found.sds).var(axis=0).sum() for m in markets]
+    assert found.theta_sd == pytest.approx(np.sqrt(0.07**2 + MISFIT * np.mean(moved)))
+
+
+def test_spreads_that_few_markets_tell_are_widened_for_a_new_one() -> None:
+    prior = EffectsPrior(np.array([0]), np.array([0.0]), np.array([0.4]), 0.2, 0.0, n_markets=12)
+    np.testing.assert_allclose(prior.likely_sds, [0.2 * np.sqrt(1.25), 0.4 * np.sqrt(1.25)])
+    assert replace(prior, n_markets=0).likely_sds.tolist() == prior.sds.tolist()  # a theta that did not keep how many
 
 
 def test_markets_that_do_not_differ_show_no_spread() -> None:
     encoder, prior, markets = simulated(0.0, seed=2)
-    found = learn_effects_prior(prior, encoder, markets, LevelPrior(mean=0.1, sd=0.3), theta_sd=0.0)
+    found = learn_effects_prior(prior, encoder, markets, LevelPrior(mean=0.1, sd=0.3), jackknife_sd=0.0)
     assert (found.slope_sd < 0.06).all()
     assert found.scale_sd < 0.1
 
@@ -190,14 +199,14 @@ def test_a_column_that_markets_differ_in_has_a_spread_of_its_own() -> None:
     for market in markets:
         pd = sigmoid(market.logits + 0.1 + rng.normal(0.0, 0.5) * market.x[:, slot])
         swayed.append(replace(market, y=(rng.random(1000) < pd).astype(float)))
-    found = learn_effects_prior(prior, encoder, swayed, LevelPrior(mean=0.1, sd=0.1), theta_sd=0.0)
+    found = learn_effects_prior(prior, encoder, swayed, LevelPrior(mean=0.1, sd=0.1), jackknife_sd=0.0)
     assert found.slope_sd.argmax() == 3
     assert found.slope_sd[3] > 2 * found.slope_sd[:3].max()
 
 
 def test_spreads_stay_within_what_can_be_told() -> None:
     encoder, prior, markets = simulated(0.0, seed=5)
-    found = learn_effects_prior(prior, encoder, markets[:1], LevelPrior(), theta_sd=0.0)
+    found = learn_effects_prior(prior, encoder, markets[:1], LevelPrior(), jackknife_sd=0.0)
     assert np.isfinite(found.sds).all()
     assert (found.sds >= 0.5 * SD_RANGE[0]).all()
     assert (found.sds <= SD_RANGE[1]).all()

@@ -67,7 +67,7 @@ def test_the_report_has_four_rungs_with_intervals_of_their_gains() -> None:
     assert set(report["theta"]) == {"log_loss"}
     assert report["theta"]["log_loss"] == pytest.approx((2 * np.log(4 / 3) + 3 * np.log(4)) / 5)
     gains = np.r_[0.0, 0.0, [np.log(3)] * 3]
-    reach = gains.std(ddof=1) / np.sqrt(5) * student_t.ppf(0.95, 4)
+    reach = 1.5 * gains.std(ddof=1) / np.sqrt(5) * student_t.ppf(0.95, 4)  # folds share rows: 1 + 5 / 4
     expected = {"mean": gains.mean(), "low": gains.mean() - reach, "high": gains.mean() + reach}
     assert report["theta_prime"]["gain"] == pytest.approx(expected)
 

@@ -84,6 +84,12 @@ def test_levels_spread_is_recovered() -> None:
     assert prior.declared_sd < prior.sd  # the market's own default rate tells
 
 
+def test_rows_make_a_level_surer() -> None:
+    # four rows at a PD of a half carry information 1 beside the prior's 1 / 0.5^2
+    assert LevelPrior(sd=0.5).sd_given(np.zeros(4)) == pytest.approx((4 + 1) ** -0.5)
+    assert LevelPrior(sd=0.5).sd_given(np.zeros(0)) == pytest.approx(0.5)
+
+
 def test_a_declared_rate_centres_the_prior_and_its_range_widens_it() -> None:
     prior = LevelPrior(mean=0.0, sd=0.3, base_rate=0.1, declared_sd=0.1)
     given = prior.given_base_rate(0.2, 0.15, 0.26)

@@ -65,6 +65,32 @@ def test_what_caution_held_back_joins_the_level_alone(rows, network) -> None:
     assert wider.level_sd == pytest.approx(np.hypot(posterior.level_sd, 0.3), rel=1e-6)
 
 
+def test_a_move_kept_in_part_is_as_sure_as_what_was_kept(rows, network) -> None:
+    posterior = Posterior.after_rows(PRIOR, LEVEL_SD, network, rows, network)
+    np.testing.assert_allclose(covariance(posterior.kept(1.0, 0.1)), covariance(posterior), rtol=1e-5, atol=1e-8)
+    unmoved = np.diag(np.concatenate([[0.1], PRIOR.sds])) ** 2
+    np.testing.assert_allclose(covariance(posterior.kept(0.0, 0.1)), unmoved, rtol=1e-5, atol=1e-8)
+    # a quarter held back: a sixteenth of the variance is the prior's
+    expected = 15 / 16 * covariance(posterior) + unmoved / 16
+    np.testing.assert_allclose(covariance(posterior.kept(0.75, 0.1)), expected, rtol=1e-5, atol=1e-8)
+
+
+def test_a_ranking_that_was_not_moved_is_no_surer_for_the_rows() -> None:
+    theta = toy_theta()
+    market = honest_support(theta, 60, np.random.default_rng(4)).rows
+    (level_alone,), (moved,) = (adapt_markets(theta, [market], inner_steps=steps) for steps in (0, None))
+    assert (level_alone.share, moved.share) == (0.0, 1.0)
+    sds = [np.sqrt(np.diag(covariance(posterior_of(theta, market, found))))[1:] for found in (level_alone, moved)]
+    np.testing.assert_allclose(sds[0], theta.effects.sds, rtol=1e-5)
+    assert (sds[1] < sds[0]).all()
+
+
+def test_spreads_told_by_few_markets_make_a_wider_posterior(rows, network) -> None:
+    few = replace(PRIOR, n_markets=6)
+    wide, narrow = (np.diag(covariance(Posterior.before_rows(prior, LEVEL_SD))) for prior in (few, PRIOR))
+    np.testing.assert_allclose(wide / narrow, [1.0, 1.5, 1.5, 1.5], rtol=1e-5)
+
+
 def test_an_effect_without_spread_stays_so_beside_caution() -> None:
     still = replace(PRIOR, slope_sd=np.array([0.3, 0.0]), scale_sd=0.0)
     found = covariance(Posterior.before_rows(still, LEVEL_SD).beside(0.3))

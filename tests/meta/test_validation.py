@@ -114,12 +114,13 @@ def simulated_folds(spread: float, seed: int) -> tuple[Theta, list[FoldMarkets]]
 
 def test_markets_that_differ_are_worth_adapting_to() -> None:
     theta, folds = simulated_folds(0.9, seed=0)
-    lessons = learn_from_folds(folds, theta_sd=0.07, stretch=1.1, seed=0)
+    lessons = learn_from_folds(folds, jackknife_sd=0.07, stretch=1.1, seed=0)
     told = lessons.report["effects"]["slope_sd"]
     # numbers' spreads are drawn towards a common one: income's own is 0
     assert told["debt"] > 1.5 * max(told["income"], told["job"])
     assert 0.4 < told["debt"] < 1.2
-    assert lessons.effects.theta_sd == 0.07
+    assert lessons.effects.theta_sd > 0.07  # what thetas are apart by, and what one function cannot be right about
+    assert lessons.effects.n_markets == 16
     assert lessons.strength.share[-1] > 0
     assert 0.05 < lessons.level_prior.sd < 0.5
     assert sorted(row["market"] for row in lessons.report["leave_markets_out"]) == sorted(f"M{i}" for i in range(16))
