@@ -1,15 +1,16 @@
-"""The imputer for practice: one network that knows every column's distribution given whatever else is known.
+"""The imputer for practice: it knows every column's distribution given whatever else is known.
 
-It reads the known values and the pattern of what is missing, and answers for each column a mean, which is the best
-single guess, and a choice among bins, from which values are drawn: one missing column after the other, each given what
-was known and what has been drawn before, so that the draws of a row belong together.
+It reads the known values and the pattern of what is missing. One network, narrow and fast, answers the mean of each
+numeric column, which is the best single guess; another, wider, a choice among bins for each column, from which values
+are drawn: one missing column after the other, each given what was known and what has been drawn before, so that the
+draws of a row belong together.
 
 Source: masked prediction in any order, Uria, Murray & Larochelle 2014, arXiv:1310.1757, and for mixed tables
         Nazabal et al. 2020, arXiv:1807.03653 (heads by type); reading by bins, Gorishniy et al. 2022,
-        arXiv:2203.05556. Deviations: a mean head beside the bins; a linear part; drawn in the order of the columns.
+        arXiv:2203.05556. Deviations: means beside the bins; a linear part; drawn in the order of the columns.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -23,15 +24,17 @@ from meta.imputers.table import Layout
 
 FloatArray = NDArray[np.float64]
 ROWS_AT_ONCE = 1024  # fits the processor's cache; results do not depend on it
-WEIGHTS = ("w0", "b0", "w1", "b1", "mean_w", "mean_b", "skip", "bins_w", "bins_b")
+WEIGHTS = ("w0", "b0", "w1", "b1", "bins_w", "bins_b", "mean_w", "mean_b", "skip")
+OF_MEANS = {"mean_w0": "w0", "mean_b0": "b0", "mean_w1": "w1", "mean_b1": "b1"}  # and what they are where stored before
 
 
 @dataclass(frozen=True)
 class FittedConditional:
-    """The network as it serves, in NumPy, with exact sums (``meta.imputers.fixed_point``).
+    """Both networks as they serve, in NumPy, with exact sums (``meta.imputers.fixed_point``).
 
-    Shapes:  w0 (code, width), w1 (width, width); mean_w (width, n_columns), skip (code, n_columns): means of numeric
-             columns in standard deviations; bins_w (n_columns, width, most bins); every weight on ``weight_grid``.
+    Shapes:  w0 (code, width), w1 (width, width), bins_w (n_columns, width, most bins): the choices; mean_w0 (code,
+             narrow), mean_w1 (narrow, narrow), mean_w (narrow, n_columns), skip (code, n_columns): means of numeric
+             columns in standard deviations; every weight on ``weight_grid``.
     """
 
     name: ClassVar[str] = "conditional"
@@ -53,27 +56,35 @@ class FittedConditional:
         is_numeric = self.layout.is_numeric
         for rows in _pieces(len(values)):
             piece = filled[rows]
-            code = self.coding.read(piece)
-            hidden = self._deeper(code @ self._wide["w0"])
-            missing = np.isnan(piece)
-            np.copyto(piece, self._means(hidden, code), where=missing & is_numeric)
-            for i in np.flatnonzero(missing.any(axis=0) & ~is_numeric).tolist():
-                gaps = missing[:, i]
-                piece[gaps, i] = self._logits(hidden[gaps], i).argmax(axis=1)
+            code, missing = self.coding.read(piece), np.isnan(piece)
+            np.copyto(piece, self._means(code), where=missing & is_numeric)
+            for i, gaps, shares in self._choices(code, missing):
+                piece[gaps, i] = shares.argmax(axis=1)
         return filled
 
     def expected(self, values: FloatArray) -> FloatArray:
         coded = self.layout.one_hot(values)
         starts = np.cumsum([0, *self.layout.widths])
         for rows in _pieces(len(values)):
-            code = self.coding.read(values[rows])
-            hidden = self._deeper(code @ self._wide["w0"])
-            means, piece = self._means(hidden, code), coded[rows]
-            for i, n_categories in enumerate(self.layout.n_categories):
-                gaps = np.isnan(values[rows, i])
-                answer = _softmax(self._logits(hidden[gaps], i)) if n_categories else means[gaps, i : i + 1]
-                piece[gaps, starts[i] : starts[i + 1]] = answer
+            piece = coded[rows]
+            code, missing = self.coding.read(values[rows]), np.isnan(values[rows])
+            means = self._means(code)
+            for i in np.flatnonzero(self.layout.is_numeric).tolist():
+                piece[missing[:, i], starts[i]] = means[missing[:, i], i]
+            for i, gaps, shares in self._choices(code, missing):
+                piece[gaps, starts[i] : starts[i + 1]] = shares
         return coded
+
+    def _choices(
+        self, code: FloatArray, missing: NDArray[np.bool_]
+    ) -> Iterator[tuple[int, NDArray[np.int64], FloatArray]]:
+        """Each categorical column with its gaps' rows and their probabilities (n_gaps, n_categories)."""
+        columns = np.flatnonzero(missing.any(axis=0) & ~self.layout.is_numeric).tolist()
+        rows = np.flatnonzero(missing[:, columns].any(axis=1))
+        hidden = self._deeper(code[rows] @ self._wide["w0"])
+        for i in columns:
+            gaps = missing[rows, i]
+            yield i, rows[gaps], _softmax(self._logits(hidden[gaps], i))
 
     def draw(self, values: FloatArray, uniforms: FloatArray) -> FloatArray:
         drawn = np.repeat(values[None], len(uniforms), axis=0)
@@ -99,14 +110,16 @@ class FittedConditional:
             code = self.coding.read_column(rows[gaps, i], i)
             sums[gaps] += code @ w["w0"][self.coding.starts[i] : self.coding.starts[i + 1]]
 
-    def _deeper(self, sums: FloatArray) -> FloatArray:
+    def _deeper(self, sums: FloatArray, network: str = "") -> FloatArray:
         """Both hidden layers, of the first one's ``sums`` (n_rows, width), which are overwritten."""
-        first = _activated(sums, self._wide["b0"])
-        return _activated(first @ self._wide["w1"], self._wide["b1"])
+        w = self._wide
+        first = _activated(sums, w[f"{network}b0"])
+        return _activated(first @ w[f"{network}w1"], w[f"{network}b1"])
 
-    def _means(self, hidden: FloatArray, code: FloatArray) -> FloatArray:
+    def _means(self, code: FloatArray) -> FloatArray:
         """Means of numeric columns in their own unit, within what was seen: (n_rows, n_columns)."""
         w, coding = self._wide, self.coding
+        hidden = self._deeper(code @ w["mean_w0"], "mean_")
         standard = hidden @ w["mean_w"] + code @ w["skip"] + w["mean_b"]
         return np.clip(coding.center + coding.scale * standard, coding.low, coding.high)
 
@@ -126,6 +139,7 @@ class FittedConditional:
     def restore(cls, layout: Layout, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
         coding = {n.removeprefix("coding."): v for n, v in arrays.items() if n.startswith("coding.")}
         weights = {name: arrays[name] for name in WEIGHTS}
+        weights |= {name: arrays.get(name, arrays[shared]) for name, shared in OF_MEANS.items()}
         return cls(Coding.restore(layout, coding), weights, settings["report"])
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,24 +21,28 @@ from meta.threads import one_thread
 from meta.types import Params
 
 FloatArray = NDArray[np.float64]
-NARROW, WIDE = 96, 384
-EPOCHS, LEAST_STEPS, MOST_STEPS = 100, 500, 3000
+EPOCHS, LEAST_STEPS, MOST_STEPS = 200, 500, 9000
+BIASES = ("b0", "b1", "_b")  # not decayed: a column's own shares are no pattern that chance could have made
+TEMPERATURES, TEMPERATURE_SD = (0.5, 3.0), 0.1
+N_HIDINGS = 4  # of each row that is held out
+HELD_OUT_PART, HELD_OUT_ROWS = 10, 2000  # one row in ten, at most so many, tells how sure the choices may be
 
 
 @dataclass(frozen=True)
 class ConditionalSettings:
-    """How the network is taught; ``adversary``: weight of a discriminator's loss, 0 for none.
+    """How the networks are taught; ``adversary``: weight of a discriminator's loss, 0 for none.
 
-    n_steps: None for EPOCHS times the rows, within LEAST_STEPS and MOST_STEPS; width: None for NARROW, or WIDE where
-    there are categories: means are as good from the narrow one and come faster, choices gain from the wide one.
+    n_steps: None for EPOCHS times the rows, within LEAST_STEPS and MOST_STEPS; width: of the network of choices;
+    mean_width: of that of means, which must be fast: 100,000 rows are filled by it.
     """
 
     n_steps: int | None = None
     batch_size: int = 512
-    width: int | None = None
+    width: int = 384
+    mean_width: int = 96
     n_bins: int = 32
     learning_rate: float = 4e-3
-    weight_decay: float = 1e-3
+    weight_decay: float = 0.1
     averaging: float = 0.995
     adversary: float = 0.0
 
@@ -50,6 +55,9 @@ class _Rows:
     standard: Tensor
     bins: Tensor
     known: Tensor
+
+    def of(self, chosen: slice | Tensor) -> "_Rows":
+        return _Rows(self.code[chosen], self.standard[chosen], self.bins[chosen], self.known[chosen])
 
 
 @one_thread()
@@ -64,10 +72,12 @@ def fit_conditional(
     if np.isnan(values).all():
         raise InvalidColumns("an imputer needs source rows in which something is known")
     coding = fit_coding(layout, values, settings.n_bins)
-    rows = _rows_of(coding, values)
+    rows = _rows_of(coding, values[np.random.default_rng([seed, 9]).permutation(len(values))])
     n_steps = settings.n_steps or int(np.clip(EPOCHS * len(values) / settings.batch_size, LEAST_STEPS, MOST_STEPS))
-    width = settings.width or (NARROW if layout.is_numeric.all() else WIDE)
-    weights = _teach(coding, rows, replace(settings, n_steps=n_steps, width=width), seed)
+    last = len(values) - min(HELD_OUT_ROWS, len(values) // HELD_OUT_PART)
+    weights = _teach(coding, rows.of(slice(0, last)), replace(settings, n_steps=n_steps), seed)
+    if last < len(values):
+        weights = _tempered(weights, coding, rows.of(slice(last, None)), seed)
     served = {n: weight_grid(v.numpy()) for n, v in weights.items()}
     return FittedConditional(coding, served, never_seen(layout, values))
 
@@ -83,8 +93,9 @@ def _rows_of(coding: Coding, values: FloatArray) -> _Rows:
     )
 
 
-def _initial(coding: Coding, rows: _Rows, width: int, generator: torch.Generator) -> Params:
+def _initial(coding: Coding, rows: _Rows, settings: ConditionalSettings, generator: torch.Generator) -> Params:
     """He initialisation; the bins begin at their shares among what is known."""
+    width, narrow = settings.width, settings.mean_width
     n_code, n_columns, most = int(coding.starts[-1]), len(coding.n_bins), coding.most_bins
 
     def normal(*shape: int, fan: float) -> Tensor:
@@ -100,38 +111,49 @@ def _initial(coding: Coding, rows: _Rows, width: int, generator: torch.Generator
         "b0": torch.zeros(width),
         "w1": normal(width, width, fan=width),
         "b1": torch.zeros(width),
-        "mean_w": 0.1 * normal(width, n_columns, fan=width),
-        "mean_b": torch.zeros(n_columns),
-        "skip": torch.zeros(n_code, n_columns),
         "bins_w": 0.1 * normal(n_columns, width, most, fan=width),
         "bins_b": bins_b,
+        "mean_w0": normal(n_code, narrow, fan=2 * n_columns),
+        "mean_b0": torch.zeros(narrow),
+        "mean_w1": normal(narrow, narrow, fan=narrow),
+        "mean_b1": torch.zeros(narrow),
+        "mean_w": 0.1 * normal(narrow, n_columns, fan=narrow),
+        "mean_b": torch.zeros(n_columns),
+        "skip": torch.zeros(n_code, n_columns),
     }
 
 
 def answer(weights: Params, code: Tensor) -> tuple[Tensor, Tensor]:
     """Standardised means (n_rows, n_columns) and logits of bins (n_rows, n_columns, most bins)."""
-    hidden = torch.relu(code @ weights["w0"] + weights["b0"])
-    hidden = torch.relu(hidden @ weights["w1"] + weights["b1"])
-    means = hidden @ weights["mean_w"] + code @ weights["skip"] + weights["mean_b"]
+    narrow, hidden = (_hidden(weights, code, network) for network in ("mean_", ""))
+    means = narrow @ weights["mean_w"] + code @ weights["skip"] + weights["mean_b"]
     n_columns, width, most = weights["bins_w"].shape
     wide = weights["bins_w"].permute(1, 0, 2).reshape(width, n_columns * most)
     logits = (hidden @ wide).reshape(len(code), n_columns, most) + weights["bins_b"]
     return means, logits
 
 
+def _hidden(weights: Params, code: Tensor, network: str) -> Tensor:
+    first = torch.relu(code @ weights[f"{network}w0"] + weights[f"{network}b0"])
+    return torch.relu(first @ weights[f"{network}w1"] + weights[f"{network}b1"])
+
+
 def _teach(coding: Coding, rows: _Rows, settings: ConditionalSettings, seed: int) -> Params:
     generator, n_steps = torch.Generator().manual_seed(seed), settings.n_steps or 0
-    weights = _initial(coding, rows, settings.width or NARROW, generator)
+    weights = _initial(coding, rows, settings, generator)
     parameters = {name: value.requires_grad_() for name, value in weights.items()}
     average = {name: value.detach().clone() for name, value in weights.items()}
-    optimizer = torch.optim.AdamW(parameters.values(), settings.learning_rate, weight_decay=settings.weight_decay)
+    biases = [value for name, value in parameters.items() if name.endswith(BIASES)]
+    others = [value for name, value in parameters.items() if not name.endswith(BIASES)]
+    groups = [{"params": others, "weight_decay": settings.weight_decay}, {"params": biases, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, settings.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_then_cosine(n_steps))
-    owner = torch.from_numpy(np.repeat(np.arange(len(coding.n_bins)), coding.code_widths))
+    owner = _owner_of_slot(coding)
     is_numeric = torch.from_numpy(coding.layout.is_numeric)
     adversary = Adversary(coding, settings.adversary, seed) if settings.adversary else None
     for step in range(n_steps):
         chosen = torch.randint(len(rows.code), (min(settings.batch_size, len(rows.code)),), generator=generator)
-        batch = _Rows(rows.code[chosen], rows.standard[chosen], rows.bins[chosen], rows.known[chosen])
+        batch = rows.of(chosen)
         shown = batch.known & ~_hide(batch.known.shape, generator)
         asked = batch.known & ~shown
         means, logits = answer(parameters, batch.code * shown[:, owner])
@@ -152,6 +174,36 @@ def _teach(coding: Coding, rows: _Rows, settings: ConditionalSettings, seed: int
     if not all(torch.isfinite(value).all() for value in average.values()):
         raise TrainingDiverged(f"the imputer's weights are not finite after {n_steps} steps")
     return average
+
+
+@torch.no_grad()
+def _tempered(weights: Params, coding: Coding, held_out: _Rows, seed: int) -> Params:
+    """Divide the logits of the choices by what makes rows that were not learned from most probable.
+
+    Source:  Guo, Pleiss, Sun & Weinberger 2017, arXiv:1706.04599, temperature scaling. Deviations: one for all columns;
+             its logarithm has a prior, Normal(0, TEMPERATURE_SD^2), for a few rows tell it badly.
+    """
+    generator = torch.Generator().manual_seed(seed + 2)
+    held_out = held_out.of(torch.arange(len(held_out.known)).repeat(N_HIDINGS))
+    shown = held_out.known & ~_hide(held_out.known.shape, generator)
+    asked = held_out.known & ~shown
+    if not asked.any():
+        return weights
+    _, logits = answer(weights, held_out.code * shown[:, _owner_of_slot(coding)])
+    asked_logits, bins = logits[asked].double(), held_out.bins[asked]
+
+    def unlikeliness(log_temperature: float) -> float:
+        of_values = float(functional.cross_entropy(asked_logits / np.exp(log_temperature), bins))
+        return of_values * len(bins) / N_HIDINGS + 0.5 * (log_temperature / TEMPERATURE_SD) ** 2
+
+    found = minimize_scalar(unlikeliness, bounds=np.log(TEMPERATURES), method="bounded").x
+    scale = float(np.exp(-found))
+    return weights | {name: weights[name] * scale for name in ("bins_w", "bins_b")}
+
+
+def _owner_of_slot(coding: Coding) -> Tensor:
+    """Which column each number of the code is of."""
+    return torch.from_numpy(np.repeat(np.arange(len(coding.n_bins)), coding.code_widths))
 
 
 def _hide(shape: torch.Size, generator: torch.Generator) -> Tensor:

@@ -1,12 +1,23 @@
 """The conditional imputer: bins and inverse distribution functions by hand, what it learns, joint draws."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from meta.errors import InvalidColumns
 from meta.generator import fit_generator
 from meta.imputers.coding import N_EDGES, N_KNOTS, fit_coding
-from meta.imputers.conditional_fit import ConditionalSettings, fit_conditional, with_adversary
+from meta.imputers.conditional import OF_MEANS, FittedConditional
+from meta.imputers.conditional_fit import (
+    ConditionalSettings,
+    _rows_of,
+    _teach,
+    _tempered,
+    fit_conditional,
+    with_adversary,
+)
 from meta.imputers.table import Layout
 
 NUMBERS = Layout(("a", "b"), (None, None))
@@ -131,3 +142,41 @@ def test_the_generator_draws_rows_of_a_label() -> None:
         assert rows[asked == label, 0].mean() == pytest.approx(2.0 * label, abs=0.25)
         assert (rows[asked == label, 1] == label).mean() == pytest.approx(0.9, abs=0.06)
     np.testing.assert_array_equal(generator.sample(asked, np.random.default_rng(1)), rows)
+
+
+def test_means_come_from_the_narrow_network_and_draws_from_the_wide_one() -> None:
+    fitted = fit_conditional(NUMBERS, related(300, 0), 0, ConditionalSettings(n_steps=60, width=32, mean_width=8))
+    assert fitted.weights["w1"].shape == (32, 32)
+    assert fitted.weights["mean_w1"].shape == (8, 8)
+    asked = np.array([[0.5, np.nan]])
+    luck = np.full((1, 1, 2), 0.3)
+    for prefix, changed in (("mean_", "fill"), ("", "draw")):
+        other = replace(fitted, weights=fitted.weights | {f"{prefix}b1": fitted.weights[f"{prefix}b1"] + 1.0})
+        fills_differ = not np.array_equal(other.fill(asked), fitted.fill(asked))
+        draws_differ = not np.array_equal(other.draw(asked, luck), fitted.draw(asked, luck))
+        assert (fills_differ, draws_differ) == (changed == "fill", changed == "draw")
+
+
+def test_an_imputer_stored_when_one_network_answered_both_fills_as_it_did() -> None:
+    fitted = fit_conditional(NUMBERS, related(300, 0), 0, ConditionalSettings(n_steps=60, width=16, mean_width=16))
+    shared = {name: fitted.weights[of] for name, of in OF_MEANS.items()}
+    then = replace(fitted, weights=fitted.weights | shared)
+    stored = {name: value for name, value in then.arrays().items() if name not in OF_MEANS}
+    restored = FittedConditional.restore(NUMBERS, stored, then.settings())
+    asked = np.array([[0.5, np.nan], [np.nan, 2.0], [np.nan, np.nan]])
+    np.testing.assert_array_equal(restored.fill(asked), then.fill(asked))
+
+
+def test_choices_that_are_too_sure_are_tempered_by_rows_that_were_not_learned_from() -> None:
+    """Chance alone: 600 rows of noise, a network that could learn them by heart."""
+    values = np.random.default_rng(0).normal(size=(600, 4))
+    layout = Layout(("a", "b", "c", "d"), (None,) * 4)
+    settings = ConditionalSettings(n_steps=600, width=128, n_bins=8, weight_decay=0.0)
+    coding = fit_coding(layout, values, settings.n_bins)
+    rows = _rows_of(coding, values)
+    learned = _teach(coding, rows.of(slice(0, 200)), settings, seed=0)
+    tempered = _tempered(learned, coding, rows.of(slice(200, None)), seed=0)
+    ratio = tempered["bins_w"].norm() / learned["bins_w"].norm()
+    assert ratio < 0.8
+    torch.testing.assert_close(tempered["bins_b"], learned["bins_b"] * ratio)
+    assert torch.equal(tempered["mean_w"], learned["mean_w"])
