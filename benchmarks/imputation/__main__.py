@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmarks.few_shot.data import REPOSITORY, DataNotFound, find_folder
 from benchmarks.few_shot.run import run_each
 from benchmarks.imputation.coverage import coverage_claim, coverage_section, plan_coverage, run_coverage
+from benchmarks.imputation.enriched import enriched_section, measure_enriched
 from benchmarks.imputation.generated import generated_section, measure_generated
 from benchmarks.imputation.methods import METHODS
 from benchmarks.imputation.report import write_report
@@ -34,7 +35,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     args = arguments()
     data = find_folder(args.data)
-    kept = {name: args.folder / f"{name}.json" for name in ("speed", "generated")}
+    kept = {name: args.folder / f"{name}.json" for name in ("speed", "generated", "enriched")}
     jobs = plan(args.tables, args.methods, args.seeds, data, args.folder)
     risks = [] if args.no_risk else plan_risk(data, args.folder)
     intervals = [] if args.no_risk else plan_coverage(args.folder)
@@ -46,12 +47,14 @@ def main() -> int:
                 run_each(run_risk, risks, args.processes)
             measure_speed(data, kept["speed"])
             measure_generated(data, kept["generated"])
+            measure_enriched(data, kept["enriched"])
         speed = measure_speed(data, kept["speed"]) if kept["speed"].exists() else {}
         generated = measure_generated(data, kept["generated"]) if kept["generated"].exists() else {}
     except DataNotFound as fault:
         print(fault, file=sys.stderr)
         return 2
-    more = [generated_section(generated), coverage_section(intervals), risk_section(risks)]
+    enriched = measure_enriched(data, kept["enriched"]) if kept["enriched"].exists() else {}
+    more = [generated_section(generated), enriched_section(enriched), coverage_section(intervals), risk_section(risks)]
     claims = [*coverage_claim(intervals), *risk_claims(risks)]
     print(write_report(gather(jobs), speed, claims, more, args.output))
     return 0

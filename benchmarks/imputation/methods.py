@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.imputation.chained import fit_chained
 from benchmarks.imputation.libraries import fit_boosting, fit_extra_trees, fit_neighbours, fit_ridge
+from benchmarks.imputation.miwae import fit_miwae
 from meta.imputers import Layout
 from meta.imputers.conditional_fit import fit_conditional, with_adversary
 from meta.imputers.gain import GainSettings, fit_gain
@@ -46,6 +47,7 @@ METHODS: dict[str, Method] = {
         5,
         "gan",
     ),
+    "miwae": Method("MIWAE", fit_miwae, 1, "latent"),
     "conditional": Method("Conditional (ours)", fit_conditional, 3, "ours"),
     "conditional_adversary": Method(
         "Conditional with adversary",

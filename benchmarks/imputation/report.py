@@ -155,7 +155,7 @@ def _failures(failed: pandas.DataFrame, n_cells: int) -> str:
 def _plot(main: pandas.DataFrame, file: Path) -> None:
     tables = [table for table in TITLES if table in set(main["table"])]
     figure, axes = pyplot.subplots(1, len(tables), figsize=(4.0 * len(tables), 4.2), squeeze=False)
-    colours = {"simple": "#999999", "chained": "#3b6ea5", "gan": "#c0504d", "ours": "#2e8b57"}
+    colours = {"simple": "#999999", "chained": "#3b6ea5", "gan": "#c0504d", "ours": "#2e8b57", "latent": "#8064a2"}
     for axis, table in zip(axes[0], tables, strict=True):
         means = main[main["table"] == table].groupby("method")["rmse"].mean().sort_values(ascending=False)
         axis.barh(

@@ -8,13 +8,14 @@ import pandas
 import pytest
 
 from benchmarks.few_shot.data import Rows
-from benchmarks.imputation import generated
+from benchmarks.imputation import enriched, generated, miwae
 from benchmarks.imputation import run as running
 from benchmarks.imputation.chained import fit_chained
 from benchmarks.imputation.coverage import CoverageJob, coverage_claim, coverage_section
 from benchmarks.imputation.gaps import make_gaps
 from benchmarks.imputation.libraries import fit_neighbours, fit_ridge
 from benchmarks.imputation.metrics import covered, crps, rmse, two_sample_auc
+from benchmarks.imputation.miwae import fit_miwae
 from benchmarks.imputation.report import write_report
 from benchmarks.imputation.risk import RiskJob, Trees
 from benchmarks.imputation.risk_report import risk_section
@@ -249,3 +250,53 @@ def test_generated_accounts_are_judged_against_real_ones(tmp_path: Path, monkeyp
     page = generated.generated_section(found)
     assert "| Real ones | " in page
     assert generated.generated_section({}) == ""
+
+
+def test_a_support_is_enriched_with_as_many_accounts_of_each_label() -> None:
+    features = pandas.DataFrame({"a": [1.0, 2.0, 3.0], "kind": pandas.Series(["x", "y", None], dtype=object)})
+    layout = Layout(("a", "kind"), (None, ("x", "y")))
+
+    class Made:
+        def __init__(self) -> None:
+            self.layout = layout
+
+        def sample(self, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+            return np.stack([100.0 + y, y], axis=1)
+
+    y = np.array([1.0, 0.0, 0.0])
+    support, labels = enriched._enriched(features, y, Made(), 2, np.random.default_rng(0))
+    assert labels.tolist() == [1, 0, 0] * 3
+    assert support["a"].tolist() == [1.0, 2.0, 3.0, *[101.0, 100.0, 100.0] * 2]
+    assert support["kind"].tolist() == ["x", "y", None, *["y", "x", "x"] * 2]
+    assert enriched._enriched(features, y, Made(), 0, np.random.default_rng(0))[0] is features
+
+
+def test_enriched_supports_are_set_against_the_posted_accounts_alone() -> None:
+    cells = [
+        {"world": "w", "market": market, "draw": 0, "times": times, "way": way, "log_loss": 0.5 + by * times}
+        for market in ("A", "B")
+        for times in enriched.TIMES
+        for way, by in (("theta_prime", 0.01), ("local 0.1", -0.02), ("local 1.0", -0.01))
+    ]
+    page = enriched.enriched_section({"cells": cells})
+    assert "| theta_prime | 0.5000 | 0.5100 (+0.0100 [+0.0100, +0.0100]) |" in page
+    assert "| Logistic regression of the support | 0.5000 | 0.4800 (-0.0200 [-0.0200, -0.0200]) |" in page
+    assert enriched.enriched_section({}) == ""
+
+
+def test_miwae_follows_the_other_columns_and_draws_around_its_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(miwae, "MOST_STEPS", 1500)
+    values = related(2000)
+    known = np.where(np.random.default_rng(1).random(values.shape) < 0.2, np.nan, values)
+    fitted = fit_miwae(MIXED, known, 0)
+    asked = values[:300].copy()
+    asked[:, 1] = np.nan
+    truth = values[:300, 1]
+    assert np.sqrt(np.mean((fitted.fill(asked)[:, 1] - truth) ** 2)) < 0.6 * truth.std()
+    drawn = fitted.draw(asked, np.random.default_rng(2).random((20, *asked.shape)))[:, :, 1]
+    assert 0.3 * truth.std() > drawn.std(axis=0).mean() > 0.02 * truth.std()
+    kinds = MIXED.is_numeric.tolist().index(False)
+    asked[:, kinds] = np.nan
+    flags = fitted.expected(asked)[:, kinds:]
+    np.testing.assert_allclose(flags.sum(axis=1), 1.0)
+    assert np.array_equal(fitted.expected(asked), fitted.expected(asked))
