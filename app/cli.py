@@ -132,7 +132,7 @@ def train(
         typer.Option(metavar="NAME=VALUE", help="of the method, as often as needed (docs/learners.md)"),
     ] = None,
     imputer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="fills what accounts do not give; none: missing is a state")
+        str | None, typer.Option(metavar="NAME", help="fills what accounts do not give; by itself where gaps are many")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the training")] = 0,
     activate: Annotated[bool, typer.Option("--activate", help="let the theta serve when it is learned")] = False,

@@ -33,7 +33,7 @@ LEARNER_OPTIONS: dict[str, dict[str, bool | float]] = {
     "meta_sgd": {"by_evidence": True},
 }
 
-ImputerName = Literal["none", "mean", "gain", "conditional"]
+ImputerName = Literal["auto", "none", "mean", "gain", "conditional"]
 
 LEARNERS: tuple[str, ...] = get_args(LearnerName)
 IMPUTERS: tuple[str, ...] = get_args(ImputerName)
@@ -51,9 +51,9 @@ class ThetaRecipe(Noun):
         "false) and annealing_share (0 to 1), of meta_sgd by_evidence (docs/learners.md); else as usual",
     )
     imputer: ImputerName = Field(
-        "none",
-        description="what stands in for values that an account does not give; none: missing is a state of its own. "
-        "conditional was better where a new market lacks a column (docs/imputers.md)",
+        "auto",
+        description="what stands in for values that an account does not give; none: missing is a state of its own; "
+        "auto: conditional where a tenth of the source's values or more is missing, else none (docs/imputers.md)",
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     inner_steps: Annotated[int, Field(ge=1, le=20)] | None = Field(

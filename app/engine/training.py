@@ -1,5 +1,7 @@
 """Source rows of mature markets -> a trained theta."""
 
+from collections.abc import Sequence
+
 import pandas
 import torch
 
@@ -14,6 +16,9 @@ from meta.meta_training import MetaTraining
 from meta.source import SourceTable
 from meta.thetas import LearnerSettings
 from meta.training_settings import TrainingSettings
+from meta.types import Column
+
+MANY_GAPS = 0.1  # share of the source's values from which on filling pays for its fit (docs/results/imputation.md)
 
 
 def train_theta(
@@ -29,13 +34,21 @@ def train_theta(
     source: columns ``row_id`` (int), ``market`` (str), ``defaulted`` (bool) and one per feature, None or NaN = missing.
     Raises:  InvalidEpisode, InvalidColumns, InvalidRecipe: the rows or settings cannot teach; TrainingDiverged.
     """
-    imputer = None if recipe.imputer == "none" else recipe.imputer
-    table = SourceTable.from_frame(columns_of(schema), source, imputer, recipe.seed)
+    columns = columns_of(schema)
+    table = SourceTable.from_frame(columns, source, imputer_of(recipe, columns, source), recipe.seed)
     training = MetaTraining(schema.sha256(), table, settings_of(recipe))
     theta, report = training.run(on_progress, checkpoints)
     weights = theta.pack()
     told = {"expected_gain_measured_on": MEASURED_ON, "torch": torch.__version__}
     return TrainedTheta(Artifact(weights, sha256(weights)), report | told)
+
+
+def imputer_of(recipe: ThetaRecipe, columns: Sequence[Column], source: pandas.DataFrame) -> str | None:
+    """Name the imputer that a theta of these source rows gets; None where missing is a state of its own."""
+    if recipe.imputer != "auto":
+        return None if recipe.imputer == "none" else recipe.imputer
+    gaps = source[[column.name for column in columns]].isna().to_numpy()
+    return "conditional" if gaps.size and gaps.mean() >= MANY_GAPS else None
 
 
 def settings_of(recipe: ThetaRecipe) -> TrainingSettings:

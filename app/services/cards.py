@@ -48,7 +48,7 @@ def get_theta_card(tx: Transaction, product: str, version: int) -> ThetaCard:
         results=theta.report,
         theta_primes=theta_primes_store.list_adapted(tx, theta.id, limit=MAX_THETA_PRIMES),
         activations=activations.list_activations_of(tx, owner.id, None, version, limit=MAX_ACTIVATIONS),
-        limits=card_texts.limits_of_theta(has_imputer=theta.recipe.imputer != "none"),
+        limits=card_texts.limits_of_theta(has_imputer=(theta.report or {}).get("imputer") is not None),
         hashes=Hashes(weights=theta.sha256, feature_schema=theta.schema_sha256),
         software=theta.software,
     )

@@ -34,6 +34,7 @@ CONDITIONS = (
     ("taiwan", "MNAR", 0.3),
     ("sba_states", "MAR", 0.3),
     ("taiwan", "MCAR", 0.5),
+    ("sba_states", "MCAR", 0.1),
 )
 WAYS = ("none", "conditional", "trees", "gain", "mean")
 SIZES = (0, 20, 50, 200)

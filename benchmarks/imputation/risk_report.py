@@ -11,6 +11,7 @@ import numpy as np
 import pandas
 
 from app.domain.recipes import ThetaRecipe
+from app.engine.training import MANY_GAPS
 from benchmarks.imputation.risk import N_DRAWS, N_MARKETS, N_QUERY, SIZES, WAYS, RiskJob
 
 TITLES = {
@@ -136,6 +137,7 @@ def _listed(names: Sequence[str]) -> str:
 def _recipe(found: Mapping[str, Mapping[str, Difference]]) -> str:
     """The usual recipe serves markets that lack nothing more than the source's, too: there an imputer has to pay."""
     usual = ThetaRecipe().imputer
+    taken = "conditional" if usual == "auto" else usual
     paying = {way: numbers[SAME][0] for way, numbers in found.items() if SAME in numbers and numbers[SAME][2] < 0.0}
     due = min(paying, key=lambda way: paying[way]) if paying else "none"
     why = (
@@ -145,8 +147,11 @@ def _recipe(found: Mapping[str, Mapping[str, Difference]]) -> str:
     )
     named = [way for way, numbers in found.items() if ABSENT in numbers and numbers[ABSENT][2] < 0.0 and way != due]
     more = f" Name {' or '.join(f'`{way}`' for way in named)} where a new market will lack a column." if named else ""
-    if due == usual:
-        return f"**The recipe's default is therefore `{usual}`**: {why}.{more}"
+    if due == taken:
+        said = (
+            f", which is `{taken}` where {MANY_GAPS:.0%} of the source's values are missing" if usual == "auto" else ""
+        )
+        return f"**The recipe's default is therefore `{usual}`**{said}: {why}.{more}"
     return (
         f"**The recipe's default is `{usual}`, which does not follow from this: it would be `{due}`**, for {why}.{more}"
     )

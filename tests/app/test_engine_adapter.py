@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas
 import pytest
 
 from app.domain.recipes import USUAL_GUARD, AdaptationRecipe, ThetaRecipe
@@ -11,10 +12,11 @@ from app.domain.schema import FeatureSchema
 from app.engine.adapter import adapt, influence, posted_rows, reference_row_ids
 from app.engine.contract import Adaptation, Artifact, BaseRateBelief, InvalidEpisode, Support
 from app.engine.predictor import Predictor
-from app.engine.training import settings_of
+from app.engine.training import imputer_of, settings_of
 from meta.checkpoint import sha256
 from meta.conflict import N_DRAWS
 from meta.thetas import Theta
+from meta.types import Column
 from tests.app.test_engine_predictor import SCHEMA
 from tests.meta.toy import honest_support, toy_theta
 
@@ -167,3 +169,20 @@ def test_each_learner_takes_its_usual_number_of_steps() -> None:
     assert settings_of(ThetaRecipe(learner="maml")).learner.inner_steps == 3
     assert settings_of(ThetaRecipe(inner_steps=9)).learner.inner_steps == 9
     assert settings_of(ThetaRecipe(teacher_share=0.25)).teacher_share == 0.25
+
+
+@pytest.mark.parametrize(("n_gaps", "imputer"), [(0, None), (39, None), (40, "conditional"), (200, "conditional")])
+def test_many_gaps_in_the_source_bring_an_imputer_by_themselves(n_gaps: int, imputer: str | None) -> None:
+    columns = (Column("debt", "numeric"), Column("job", "categorical"))
+    values = np.array([[1.0, "x"]] * 200, dtype=object)
+    values.reshape(-1)[:n_gaps] = None
+    source = pandas.DataFrame(values, columns=["debt", "job"]).assign(market="A", beside=np.nan)
+    assert ThetaRecipe().imputer == "auto"
+    assert imputer_of(ThetaRecipe(), columns, source) == imputer
+
+
+def test_an_imputer_that_is_named_is_taken_whatever_the_gaps() -> None:
+    source = pandas.DataFrame({"debt": [np.nan, 1.0]})
+    for name, expected in (("none", None), ("mean", "mean"), ("conditional", "conditional")):
+        recipe = ThetaRecipe.model_validate({"imputer": name})
+        assert imputer_of(recipe, (Column("debt", "numeric"),), source) == expected

@@ -91,17 +91,18 @@ def test_plain_words_follow_from_the_intervals() -> None:
     assert f"with {ABSENT} filling helps (-0.0100 [-0.0100, -0.0100])" in said[0]
     assert f"with {ABSENT} filling harms" in said[1]
     assert "**theta, conditional** helps in taiwan, MCAR 30%." in said[2]
-    assert said[3].startswith("**The recipe's default is therefore `none`**: no imputer helps")
+    assert said[3].startswith("**The recipe's default is `auto`, which does not follow from this: it would be `none`**")
+    assert "no imputer helps" in said[3]
     assert said[3].endswith("Name `conditional` where a new market will lack a column.")
 
 
-def test_a_default_that_does_not_follow_is_told() -> None:
+def test_a_default_that_takes_what_pays_follows() -> None:
     losses = {"none": (0.5, 0.5), "conditional": (0.48, 0.49), "gain": (0.49, 0.5)}
     last = verdict(risk_cells(losses))[-1]
-    assert last.startswith(
-        "**The recipe's default is `none`, which does not follow from this: it would be `conditional`"
-    )
+    assert last.startswith("**The recipe's default is therefore `auto`**, which is `conditional` where 10% of the")
     assert "Name" not in last
+    other = verdict(risk_cells(losses | {"gain": (0.47, 0.5)}))[-1]
+    assert other.startswith("**The recipe's default is `auto`, which does not follow from this: it would be `gain`**")
 
 
 def test_the_default_is_read_off_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +124,7 @@ def test_sentences_stand_on_the_page_and_among_the_claims(tmp_path: Path) -> Non
             for n in (0, 20)
         ]
         job.file.write_text(json.dumps({"strongest": "x", "rows": rows}))
-    assert risk_claims(jobs)[0].startswith("**The recipe's default is therefore `none`**")
+    assert risk_claims(jobs)[0].startswith("**The recipe's default is `auto`, which does not follow")
     page = risk_section(jobs)
     assert page.index("- **theta, conditional**: with") < page.index("- **The recipe's default") < page.index("| n = 0")
     assert risk_claims(jobs[1:]) == []  # nothing to compare with
