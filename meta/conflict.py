@@ -65,17 +65,18 @@ def _run_tests(
     theta: Theta, rows: MarketRows, columns: Mapping[str, Sequence[Any]], rng: np.random.Generator
 ) -> list[Conflict]:
     n_effects = len(theta.effects.sds)
-    honest = _logits_of_markets(theta, rows, rows.x, rng.normal(size=(N_DRAWS, n_effects)))
+    posted = _Accounts.of(theta, rows, rows.x)
+    honest = posted.in_markets(rng.normal(size=(N_DRAWS, n_effects)))
     drawn = rng.random(honest.shape) < expit(honest)
     labels = np.concatenate([rows.y[None, :], drawn])  # first row: what was posted; others: honest draws
     compared = rng.normal(size=(N_COMPARED, n_effects))
-    honestly = _log_evidence(labels, _logits_of_markets(theta, rows, rows.x, compared))
+    honestly = _log_evidence(labels, posted.in_markets(compared))
     ranking = _log_evidence_by_chance(labels) - honestly
     found = [
         Conflict("ranking", _p_value(ranking), None, "theta does not rank these accounts: defaulters are not the risky")
     ]
     turned = {
-        name: _log_evidence(labels, _logits_of_markets(theta, rows, x, compared)) - honestly
+        name: _log_evidence(labels, _Accounts.of(theta, rows, x).in_markets(compared)) - honestly
         for name, x in _mirrored(theta, columns)
     }
     if turned:
@@ -83,18 +84,33 @@ def _run_tests(
         text = f"column '{column}': its effect looks reversed here (sign or coding turned round?)"
         found.append(Conflict("column", _p_value(np.max(list(turned.values()), axis=0)), column, text))
     text = "the labels ask for a larger move than source markets' differences account for"
-    return [*found, Conflict("move", _p_value(_moves_asked_for(theta, rows, labels)), None, text)]
+    return [*found, Conflict("move", _p_value(_moves_asked_for(posted, labels)), None, text)]
 
 
-def _logits_of_markets(theta: Theta, rows: MarketRows, x: NDArray[np.float32], effects: FloatArray) -> FloatArray:
-    """Logits (n_markets, n_rows) of accounts x in markets with ``effects`` (n_markets, 1 + n_slopes), in their sds.
+@dataclass(frozen=True)
+class _Accounts:
+    """A support's accounts, as posted or altered, and what theta says of them.
 
-    Each market's level is where as many defaults are expected as were posted: what remains is ranking alone.
+    Shapes:  logits (n_rows,), selection included; white (n_rows, 1 + n_slopes): see ``_spread``; n_defaults: posted.
     """
-    at_rest = theta.learner().at_rest(theta.params)
-    white = _spread(theta, network_logits(theta, at_rest, x), x)
-    logits = market_logits(theta.learner(), at_rest, x) + rows.correction
-    return _levelled(logits + effects @ white.T, float(rows.y.sum()))
+
+    logits: FloatArray
+    white: FloatArray
+    n_defaults: float
+
+    @classmethod
+    def of(cls, theta: Theta, rows: MarketRows, x: NDArray[np.float32]) -> "_Accounts":
+        learner = theta.learner()
+        at_rest = learner.at_rest(theta.params)
+        white = _spread(theta, network_logits(theta, at_rest, x), x)
+        return cls(market_logits(learner, at_rest, x) + rows.correction, white, float(rows.y.sum()))
+
+    def in_markets(self, effects: FloatArray) -> FloatArray:
+        """Logits (n_markets, n_rows) in markets with ``effects`` (n_markets, 1 + n_slopes), in their sds.
+
+        Each market's level is where as many defaults are expected as were posted: what remains is ranking alone.
+        """
+        return _levelled(self.logits + effects @ self.white.T, self.n_defaults)
 
 
 def _levelled(logits: FloatArray, n_defaults: float) -> FloatArray:
@@ -140,14 +156,11 @@ def _means(along: FloatArray, weight: FloatArray) -> FloatArray:
     return found
 
 
-def _moves_asked_for(theta: Theta, rows: MarketRows, labels: FloatArray) -> FloatArray:
+def _moves_asked_for(posted: _Accounts, labels: FloatArray) -> FloatArray:
     """How large a move from theta's ranking each set of labels (n_sets, n_rows) asks for, (n_sets,)."""
-    at_rest = theta.learner().at_rest(theta.params)
-    logits = market_logits(theta.learner(), at_rest, rows.x) + rows.correction
-    pd = expit(_levelled(logits[None, :], float(rows.y.sum()))[0])
+    pd = expit(_levelled(posted.logits[None, :], posted.n_defaults)[0])
     weight = pd * (1.0 - pd)
-    white = _spread(theta, network_logits(theta, at_rest, rows.x), rows.x)
-    return _squared_moves(labels - pd, white - _means(white, weight), weight)
+    return _squared_moves(labels - pd, posted.white - _means(posted.white, weight), weight)
 
 
 def _squared_moves(residuals: FloatArray, white: FloatArray, weight: FloatArray) -> FloatArray:

@@ -50,10 +50,10 @@ def main() -> int:
             measure_enriched(data, kept["enriched"])
         speed = measure_speed(data, kept["speed"]) if kept["speed"].exists() else {}
         generated = measure_generated(data, kept["generated"]) if kept["generated"].exists() else {}
+        enriched = measure_enriched(data, kept["enriched"]) if kept["enriched"].exists() else {}
     except DataNotFound as fault:
         print(fault, file=sys.stderr)
         return 2
-    enriched = measure_enriched(data, kept["enriched"]) if kept["enriched"].exists() else {}
     more = [generated_section(generated), enriched_section(enriched), coverage_section(intervals), risk_section(risks)]
     claims = [*coverage_claim(intervals), *risk_claims(risks)]
     print(write_report(gather(jobs), speed, claims, more, args.output))

@@ -16,14 +16,13 @@ from app.domain.recipes import AdaptationRecipe
 from app.engine.adapter import adapt
 from app.engine.contract import BaseRateBelief, Support
 from app.engine.predictor import Predictor
-from benchmarks.few_shot.data import DATASETS, Rows, categorical, load
+from benchmarks.few_shot.data import DATASETS, Rows, load
 from benchmarks.few_shot.design import Design, held_out_markets, source_of
 from benchmarks.few_shot.scratch import fit_logistic
 from benchmarks.few_shot.statistics import resampled
 from benchmarks.few_shot.thetaprime import columns_of
-from benchmarks.imputation.risk import Ours
+from benchmarks.imputation.risk import Ours, layout_of, values_of
 from meta.generator import Generator, fit_generator
-from meta.imputers import Layout
 from meta.level import prior_correction
 from meta.metrics import log_loss
 
@@ -55,10 +54,9 @@ def measure_enriched(data: Path, file: Path) -> dict[str, Any]:
 
 
 def _in_world(world: str, rows: Rows, source: Rows, markets: Sequence[str]) -> Iterator[dict[str, Any]]:
-    layout = _layout_of(source.features)
+    layout = layout_of(source.features)
     taught = np.sort(np.random.default_rng(0).permutation(len(source))[:MOST_TEACHING])
-    values = layout.values({name: source.features[name].tolist() for name in layout.names})
-    generator = fit_generator(layout, values[taught], source.y[taught], 0)
+    generator = fit_generator(layout, values_of(layout, source.features.iloc[taught]), source.y[taught], 0)
     theta = Ours(source, "none")
     for number, name in enumerate(markets):
         own = rows.of([name])
@@ -73,12 +71,6 @@ def _in_world(world: str, rows: Rows, source: Rows, markets: Sequence[str]) -> I
                 pds = _pds(theta, support, y, float(own.y.mean()), own.features.iloc[query])
                 for way, pd in pds.items():
                     yield {**told, "times": times, "way": way, "log_loss": log_loss(own.y[query], pd)}
-
-
-def _layout_of(features: pandas.DataFrame) -> Layout:
-    texts = set(categorical(features))
-    names = tuple(map(str, features))
-    return Layout(names, tuple(tuple(sorted(set(features[n].dropna()))) if n in texts else None for n in names))
 
 
 def _enriched(

@@ -44,8 +44,8 @@ class Miwae:
     def expected(self, values: FloatArray) -> FloatArray:
         """Importance-weighted means of what is missing, in one-hot coding."""
 
-        def mean(log_weights: Tensor, answer: StudentT, _: Tensor) -> Tensor:
-            return torch.einsum("sn,snd->nd", torch.softmax(log_weights, 0), answer.base_dist.mean)  # type: ignore[attr-defined]
+        def mean(log_weights: Tensor, answer: Independent, _: Tensor) -> Tensor:
+            return torch.einsum("sn,snd->nd", torch.softmax(log_weights, 0), answer.base_dist.mean)
 
         coded = self.layout.one_hot(values)
         found = self._served(coded, np.zeros((len(coded), 1)), mean)
@@ -54,10 +54,10 @@ class Miwae:
     def draw(self, values: FloatArray, uniforms: FloatArray) -> FloatArray:
         """Sampling importance resampling: one latent code by its weight, then one row from its decoder."""
 
-        def one(log_weights: Tensor, answer: StudentT, luck: Tensor) -> Tensor:
+        def one(log_weights: Tensor, answer: Independent, luck: Tensor) -> Tensor:
             reached = torch.softmax(log_weights, 0).cumsum(0)
             chosen = (luck[None, :, 0] > reached).sum(0).clamp(max=len(reached) - 1)
-            base = answer.base_dist  # type: ignore[attr-defined]
+            base = answer.base_dist
             rows = torch.arange(luck.shape[0])
             return StudentT(base.df[chosen, rows], base.loc[chosen, rows], base.scale[chosen, rows]).sample()
 
@@ -81,7 +81,7 @@ class Miwae:
 
     @torch.no_grad()
     def _served(
-        self, coded: FloatArray, luck: FloatArray, answer: Callable[[Tensor, "StudentT", Tensor], Tensor]
+        self, coded: FloatArray, luck: FloatArray, answer: Callable[[Tensor, Independent, Tensor], Tensor]
     ) -> FloatArray:
         torch.manual_seed(0)
         found = []
@@ -97,7 +97,8 @@ class Miwae:
 
 def fit_miwae(layout: Layout, values: FloatArray, seed: int) -> Miwae:
     """Fit on source rows (n_rows, n_columns), NaN where unknown. Raises TrainingDiverged."""
-    coded = torch.from_numpy(layout.one_hot(values)).float()
+    shown = layout.one_hot(values)
+    coded = torch.from_numpy(shown).float()
     known = ~torch.isnan(coded)
     zeroed = torch.where(known, coded, 0.0)
     n_known = known.sum(0).clamp(min=1)
@@ -116,7 +117,6 @@ def fit_miwae(layout: Layout, values: FloatArray, seed: int) -> Miwae:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-    shown = np.where(np.isnan(layout.one_hot(values)), np.nan, layout.one_hot(values))
     return Miwae(layout, encoder, decoder, center, scale, np.nanmin(shown, 0), np.nanmax(shown, 0))
 
 

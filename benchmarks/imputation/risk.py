@@ -176,14 +176,21 @@ def _strongest(source: Rows) -> str:
 
 
 def _with_gaps(features: pandas.DataFrame, job: RiskJob, rng: np.random.Generator) -> pandas.DataFrame:
-    names = tuple(map(str, features))
-    texts = set(categorical(features))
-    known = tuple(tuple(sorted(set(features[n].dropna()))) if n in texts else None for n in names)
-    values = Layout(names, known).values({name: features[name].tolist() for name in names})
-    gaps = make_gaps(values, job.mechanism, job.rate, rng)
-    return features.assign(
-        **{name: features[name].mask(gaps[:, i], None if name in texts else np.nan) for i, name in enumerate(names)}
-    )
+    layout = layout_of(features)
+    gaps = make_gaps(values_of(layout, features), job.mechanism, job.rate, rng)
+    absent = [np.nan if is_numeric else None for is_numeric in layout.is_numeric]
+    return features.assign(**{name: features[name].mask(gaps[:, i], absent[i]) for i, name in enumerate(layout.names)})
+
+
+def layout_of(features: pandas.DataFrame) -> Layout:
+    """The columns as an imputer wants them, each text one with the categories that are there."""
+    names, texts = tuple(map(str, features)), set(categorical(features))
+    return Layout(names, tuple(tuple(sorted(set(features[n].dropna()))) if n in texts else None for n in names))
+
+
+def values_of(layout: Layout, features: pandas.DataFrame) -> NDArray[np.float64]:
+    """The columns as one matrix (n_rows, n_columns), NaN where unknown."""
+    return layout.values({name: features[name].tolist() for name in layout.names})
 
 
 def _nothing(column: pandas.Series) -> pandas.Series:
