@@ -38,6 +38,10 @@ class Ledger:
         self._left[kind] = max(self._left[kind] - 1, 0)
         self._tell(phase, loss, validation_loss)
 
+    def begin(self) -> None:
+        """Start the clock of a stage's first step: what was done before it is no step's time."""
+        self._last = time.monotonic()
+
     def skip(self, kind: str, n_steps: int) -> None:
         """Take steps off the plan that nobody will make: their stage stopped early."""
         self._left[kind] = max(self._left[kind] - n_steps, 0)

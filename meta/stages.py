@@ -60,6 +60,7 @@ class StageRunner:
         kind = _kind_of(name)
         if name not in self.finished:
             state = self._state_of(name, start)
+            self.ledger.begin()
 
             def on_step(report: StepReport, state: TrainerState) -> None:
                 self.ledger.step(name, kind, report.loss, report.validation_loss)

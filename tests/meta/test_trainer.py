@@ -5,6 +5,8 @@ import torch
 
 from meta.errors import InvalidRecipe, TrainingDiverged
 from meta.learners.protocol import OuterGradient
+from meta.progress import Ledger, Progress
+from meta.stages import StageRunner
 from meta.trainer import Schedule, StepReport, TrainerState, train
 from meta.types import Params
 
@@ -111,3 +113,21 @@ def test_divergence_is_an_error() -> None:
 def test_bad_schedules_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(InvalidRecipe):
         Schedule(**({"n_steps": 5, "lr": 0.1} | bad))
+
+
+def test_what_is_done_before_a_stage_is_no_steps_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A teacher of ten minutes before the first step must not make ten minutes of every step to come."""
+    now = [0.0]
+    monkeypatch.setattr("meta.progress.time.monotonic", lambda: now[0])
+
+    def one_second(theta: Params, step: int) -> OuterGradient:
+        now[0] += 1.0
+        return gradient_at(theta, step)
+
+    seen: list[Progress] = []
+    ledger = Ledger({"pooled rows": 5}, seen.append)
+    ledger.announce("the teacher of pooled rows")
+    now[0] += 600.0
+    stages = StageRunner(None, {}, ledger)
+    stages.run("fold 1 of 1: pooled rows", {"w": torch.zeros(2)}, one_second, Schedule(5, 0.1), None)
+    assert [event.eta_s for event in seen[1:]] == [4.0, 3.0, 2.0, 1.0, 0.0]
