@@ -12,12 +12,19 @@ from meta.thetas import Theta
 Verdict = Literal["activate", "hold", "refuse"]
 Severity = Literal["note", "hold", "refuse"]
 ORDER: tuple[Severity, ...] = ("note", "hold", "refuse")
+# Each test is allowed a share of what a rule says. A turned column is the hardest to see and no other test sees it;
+# `move` sees what the sharper two see. Chosen where the truth is known (benchmarks/trust, seed 7), see decision 0008.
+SHARES = {"column": 1.0, "ranking": 0.6, "gain": 1 / 3, "move": 0.25}
 WRONG_WAY = 0.05  # logits between a column's typical low and high value from which on a direction is contradicted
 
 
 @dataclass(frozen=True)
 class GuardRule:
-    """How strict the guard is from ``n_defaults`` on: a finding less probable than this in an honest market counts."""
+    """How strict the guard is from ``n_defaults`` on: a finding less probable than this in an honest market counts.
+
+    hold_below: for a turned column; the other tests hold below a share of it (``SHARES``), so that all of them together
+    accuse few honest markets. refuse_below: for every test alike.
+    """
 
     n_defaults: int
     hold_below: float
@@ -122,7 +129,7 @@ def _cross_fitted_gain(case: Case, crossed: CrossFitted | None) -> list[Finding]
     mean, reach = crossed.gain()
     said = f"cross-fitted gain {mean:.4f} log loss an account, 90 % interval {mean - reach:.4f} to {mean + reach:.4f}"
     worse = crossed.worse()
-    severity = _severity(case.rule, worse) if mean < 0 else "note"
+    severity = _severity(case.rule, "gain", worse) if mean < 0 else "note"
     if severity != "note":
         text = f"theta_prime is worse than theta on rows it has not seen: {said}"
         return [Finding("gain", severity, text, None, worse)]
@@ -140,17 +147,17 @@ def _conflicts(case: Case) -> list[Finding | None]:
 
 
 def _of_conflict(rule: GuardRule, conflict: Conflict) -> Finding | None:
-    severity = _severity(rule, conflict.p_value)
+    severity = _severity(rule, conflict.check, conflict.p_value)
     if severity == "note":
         return None
     text = f"{conflict.text} (p = {conflict.p_value:.3f} in an honest market)"
     return Finding(conflict.check, severity, text, conflict.column, conflict.p_value)
 
 
-def _severity(rule: GuardRule, p_value: float) -> Severity:
+def _severity(rule: GuardRule, check: str, p_value: float) -> Severity:
     if p_value < rule.refuse_below:
         return "refuse"
-    return "hold" if p_value < rule.hold_below else "note"
+    return "hold" if p_value < SHARES[check] * rule.hold_below else "note"
 
 
 def _columns(case: Case) -> list[Finding]:

@@ -98,16 +98,17 @@ class GuardRule(Noun):
 
     n_defaults: Annotated[int, Field(ge=0, le=1_000_000)] = Field(description="the rule holds from so many defaults on")
     hold_below: Annotated[float, Field(ge=0, le=1)] = Field(
-        description="a finding less probable than this in an honest market holds the version"
+        description="a column that looks turned round, less probably than this in an honest market, holds the version; "
+        "ranking, gain and move hold it below 0.6, a third and a quarter of this"
     )
     refuse_below: Annotated[float, Field(ge=0, le=1)] = Field(description="less probable than this: it is refused")
 
 
 USUAL_GUARD = (
-    GuardRule(n_defaults=0, hold_below=0.02, refuse_below=0.0),
-    GuardRule(n_defaults=5, hold_below=0.035, refuse_below=0.002),
-    GuardRule(n_defaults=25, hold_below=0.015, refuse_below=0.002),
-    GuardRule(n_defaults=100, hold_below=0.01, refuse_below=0.001),
+    GuardRule(n_defaults=0, hold_below=0.03, refuse_below=0.0),
+    GuardRule(n_defaults=5, hold_below=0.06, refuse_below=0.002),
+    GuardRule(n_defaults=25, hold_below=0.025, refuse_below=0.002),
+    GuardRule(n_defaults=100, hold_below=0.015, refuse_below=0.001),
 )
 
 

@@ -4,15 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import expit, logsumexp
 
 from meta.adaptation import DeclaredRate, MarketRows
 from meta.conflict import (
+    LEVEL_SD,
     MAX_ROWS,
     MIN_ROWS,
     N_DRAWS,
     Conflict,
+    _Accounts,
     _levelled,
-    _log_evidence,
     _log_evidence_by_chance,
     _mirrored,
     _p_value,
@@ -143,11 +145,24 @@ def test_a_p_value_counts_the_posted_labels_among_the_draws() -> None:
     assert _p_value(np.full(N_DRAWS + 1, -np.inf)) == 1.0
 
 
-def test_the_evidence_of_labels_by_hand() -> None:
-    # two markets with PDs (1/2, 1/4) and (1/2, 1/2): of a default and a good 3/8 and 1/4, of two goods 3/8 and 1/4, too
-    logits = np.array([[0.0, -np.log(3.0)], [0.0, 0.0]])
+def test_the_evidence_of_labels_is_what_integrating_gives() -> None:
+    """A level and one effect: Laplace beside a sum over a fine grid of both."""
+    rng = np.random.default_rng(10)
+    white = rng.normal(0.0, 0.6, (60, 1))
+    accounts = _Accounts(_levelled(rng.normal(size=(1, 60)), 12.0)[0], white)
+    labels = (rng.random((200, 60)) < expit(accounts.in_markets(rng.normal(size=(200, 1))))).astype(np.float64)
+    grid = np.linspace(-5.0, 5.0, 201)
+    level, effect = (part.reshape(-1, 1) for part in np.meshgrid(grid, grid))
+    logits = accounts.logits + LEVEL_SD * level + effect * white.T
+    weight = -0.5 * (level**2 + effect**2)[:, 0]
+    exact = logsumexp(labels @ logits.T - np.logaddexp(0.0, logits).sum(axis=1) + weight, axis=1) - logsumexp(weight)
+    found = accounts.log_evidence(labels)
+    np.testing.assert_allclose(found, exact, atol=0.7)
+    assert (found - exact).std() < 0.05 * exact.std()  # what is common to all sets is lost in comparing them
+
+
+def test_labels_by_chance_by_hand() -> None:
     labels = np.array([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
-    assert np.exp(_log_evidence(labels, logits)).tolist() == pytest.approx([5 / 16, 5 / 16, 3 / 16])
     # posted one default in two: each account is a coin
     assert np.exp(_log_evidence_by_chance(labels)).tolist() == pytest.approx([1 / 4, 1 / 4, 1 / 4])
     assert np.exp(_log_evidence_by_chance(np.array([[1.0, 0.0, 0.0, 0.0]]))).item() == pytest.approx(0.25 * 0.75**3)
