@@ -26,12 +26,12 @@ def claims_of(supports: pandas.DataFrame, verdicts: pandas.DataFrame, accounts: 
         f" more, unguarded: {told}",
         f"{_word(inside)}: account-level coverage of nominal 90 % intervals between {low} and {high} in every cell:"
         f" {covered.min():.1%} to {covered.max():.1%}",
-        *_guard_claims(verdicts),
+        *guard_claims(verdicts),
         *_reason_claims(accounts),
     ]
 
 
-def _guard_claims(verdicts: pandas.DataFrame) -> list[str]:
+def guard_claims(verdicts: pandas.DataFrame) -> list[str]:
     """One line for each kind of support."""
     said = []
     for name, group in verdicts.groupby("support", sort=False):

@@ -7,7 +7,7 @@ import pandas
 from matplotlib.figure import Figure
 
 from benchmarks.few_shot.data import DATASETS
-from benchmarks.trust.claims import by_size, claims_of, share_text
+from benchmarks.trust.claims import by_size, claims_of, guard_claims, share_text
 from benchmarks.trust.guarded import CORRUPTED_AT, HONEST
 
 INTRODUCTION = """\
@@ -50,11 +50,19 @@ def write_report(
     for spread, (supports, verdicts, accounts) in tables.items():
         claims += [f"spread {spread}: {claim}" for claim in claims_of(supports, verdicts, accounts)]
         parts += [f"## Spread of coefficients {spread}\n", _gains(supports), _intervals(supports), _guard(verdicts)]
+    claims += _over_all_spreads({spread: table[1] for spread, table in tables.items()})
     parts += [REAL, *(_of_portfolio(verdicts) for verdicts in portfolios)] if portfolios else [NO_PORTFOLIOS]
     parts.insert(1, "\n".join(f"- {claim}" for claim in claims) + "\n")
     _plot({spread: table[0] for spread, table in tables.items()}, output / "trust.png")
     (output / "trust.md").write_text("\n".join(parts) + "\n")
     return "\n".join(claims)
+
+
+def _over_all_spreads(verdicts: dict[float, pandas.DataFrame]) -> list[str]:
+    """What the guard was to show at CORRUPTED_AT defaults, once for all spreads: what is asked for names none."""
+    every = pandas.concat(verdicts.values())
+    told = f"spreads {', '.join(str(spread) for spread in verdicts)} together, {CORRUPTED_AT} defaults"
+    return [f"{told}: {claim}" for claim in guard_claims(every[every["n_defaults"] == CORRUPTED_AT])]
 
 
 def _of_portfolio(verdicts: pandas.DataFrame) -> str:

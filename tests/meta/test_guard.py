@@ -92,6 +92,28 @@ def test_a_conflict_counts_as_the_rule_says(p_value: float, verdict: str, theta:
         assert finding.text == f"column 'debt': its effect looks reversed here (p = {p_value:.3f} in an honest market)"
 
 
+@pytest.mark.parametrize(("check", "share"), [("column", 1.0), ("ranking", 0.6), ("move", 0.25)])
+def test_each_test_holds_below_its_share_of_the_rule_and_refuses_as_all_do(
+    check: str, share: float, theta: Theta, posted: Posted, quiet
+) -> None:
+    rules = (GuardRule(0, 0.1, 0.01),)
+    told = {
+        0.0099: "refuse",
+        0.0101: "hold",
+        0.1 * share - 0.0001: "hold",
+        0.1 * share + 0.0001: "activate",
+    }
+    for p_value, verdict in told.items():
+        quiet(conflicts=[Conflict(check, p_value, None, "said")])
+        assert judge(case_of(theta, posted, rules=rules)).verdict == verdict, p_value
+
+
+def test_a_loss_on_unseen_rows_holds_below_a_third_of_the_rule(theta: Theta, posted: Posted, quiet) -> None:
+    quiet(gains=[-0.05, 0.025])  # p = 0.0085, see below
+    for hold_below, verdict in ((0.0249, "activate"), (0.0259, "hold")):
+        assert judge(case_of(theta, posted, rules=(GuardRule(0, hold_below, 0.002),))).verdict == verdict
+
+
 def test_the_gravest_finding_decides_and_comes_first(theta: Theta, posted: Posted, quiet) -> None:
     conflicts = [
         Conflict("ranking", 0.005, None, "held"),
@@ -113,7 +135,7 @@ def test_the_strictest_usual_rule_can_be_met_by_a_conflict() -> None:
 def test_worse_than_theta_on_unseen_rows_is_a_one_sided_test_by_students_t(theta: Theta, posted: Posted, quiet) -> None:
     # gains -0.05 and 0.025 in turn: mean -0.0125, standard deviation 0.0375 * sqrt(120 / 119); five folds: 1 + 5 / 4
     quiet(gains=[-0.05, 0.025])
-    (finding,) = judge(case_of(theta, posted)).findings
+    (finding,) = judge(case_of(theta, posted, rules=(GuardRule(0, 0.03, 0.002),))).findings
     t = -0.0125 / (1.5 * 0.0375 * np.sqrt(120 / 119) / np.sqrt(120))
     assert finding.p_value == pytest.approx(student_t.cdf(t, 119), rel=1e-6)
     assert finding.severity == "hold"  # t = -2.42: 0.0085
