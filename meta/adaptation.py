@@ -182,9 +182,12 @@ def posterior_of(theta: Theta, market: MarketRows, adapted: AdaptedMarket) -> Po
     network = network_logits(theta, adapted.theta_prime, market.x)
     ranking = adapted.ranking + market.correction
     logits = ranking + adapted.level
-    after = Posterior.after_rows(theta.effects, adapted.prior.sd, network, market.x, logits)
+    prior = adapted.prior
+    if market.declared is None:  # then source markets alone say how far levels are apart
+        prior = replace(prior, sd=prior.sd * theta.effects.widening)
+    after = Posterior.after_rows(theta.effects, prior.sd, network, market.x, logits)
     if adapted.share < 1.0:
-        after = after.kept(adapted.share, adapted.prior.sd_given(logits))
+        after = after.kept(adapted.share, prior.sd_given(logits))
     withheld = fit_level(ranking, market.y, adapted.prior.mean, adapted.prior.sd) - adapted.level
     return after.beside(withheld) if adapted.prior.still else after
 

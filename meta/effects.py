@@ -75,13 +75,18 @@ class EffectsPrior:
         return np.concatenate([[self.scale_sd], self.slope_sd])
 
     @property
-    def likely_sds(self) -> FloatArray:
-        """``sds``, widened by how roughly a few markets tell them: what a new market's effects may be.
+    def widening(self) -> float:
+        """How much wider than a spread over source markets a new market's is, for a few markets tell it roughly.
 
         Source:  the predictive variance after n normal draws is (1 + 1/n) (n - 1) / (n - 3) times theirs: about
                  1 + 3/n (Student's t).
         """
-        return self.sds * math.sqrt(1.0 + 3.0 / self.n_markets) if self.n_markets else self.sds
+        return math.sqrt(1.0 + 3.0 / self.n_markets) if self.n_markets else 1.0
+
+    @property
+    def likely_sds(self) -> FloatArray:
+        """What a new market's effects may be: ``sds``, widened."""
+        return self.sds * self.widening
 
     def directions(self, logits: FloatArray, x: NDArray[np.float32]) -> FloatArray:
         """What one unit of each effect adds to a row's logit: (n_rows, 1 + n_slopes), the scale first."""

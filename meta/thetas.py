@@ -104,7 +104,7 @@ class Theta:
 
     def posterior_at_rest(self) -> Posterior:
         """What is known of a market before it has posted anything."""
-        return Posterior.before_rows(self.effects, self.level_prior.sd)
+        return Posterior.before_rows(self.effects, self.level_prior.sd * self.effects.widening)
 
     def pack(self) -> bytes:
         """Serialise; equal thetas give equal bytes. Raises CorruptArtifact if a weight is not finite."""
