@@ -91,6 +91,19 @@ def test_spreads_told_by_few_markets_make_a_wider_posterior(rows, network) -> No
     np.testing.assert_allclose(wide / narrow, [1.0, 1.5, 1.5, 1.5], rtol=1e-5)
 
 
+def test_levels_told_by_few_markets_are_widened_unless_a_rate_is_declared() -> None:
+    theta, rows, adapted = adapted_rows("random")
+    few = replace(theta, effects=replace(theta.effects, n_markets=3))  # variance times 2
+    assert few.posterior_at_rest().level_sd == pytest.approx(2**0.5 * theta.level_prior.sd, rel=1e-6)
+    one = MarketRows(rows.x[:1], rows.y[:1], "random")  # hardly a word against the prior
+    (rested,) = adapt_markets(few, [one])
+    expected = replace(rested.prior, sd=2**0.5 * rested.prior.sd).sd_given(rested.ranking + rested.level)
+    assert posterior_of(few, one, rested).level_sd == pytest.approx(expected, rel=1e-3)
+    declared = replace(rows, design="case_control", declared=DeclaredRate(0.05, 0.04, 0.06))
+    sds = [posterior_of(t, declared, adapt_markets(t, [declared], inner_steps=0)[0]).level_sd for t in (theta, few)]
+    assert sds[0] == pytest.approx(sds[1], rel=1e-6)
+
+
 def test_an_effect_without_spread_stays_so_beside_caution() -> None:
     still = replace(PRIOR, slope_sd=np.array([0.3, 0.0]), scale_sd=0.0)
     found = covariance(Posterior.before_rows(still, LEVEL_SD).beside(0.3))
