@@ -17,6 +17,11 @@ def choose_media_type(accept: str | None, *offered: str) -> str:
     return best
 
 
+def is_from_a_browser(accept: str | None) -> bool:
+    """Does it name HTML? Then a person looks, who takes anything, but would rather see a picture than read JSON."""
+    return "text/html" in dict(_ranges(accept or "*/*"))
+
+
 def _ranges(accept: str) -> Iterator[tuple[str, float]]:
     for entry in accept.lower().split(","):
         media_range, *parameters = (part.strip() for part in entry.split(";"))

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.api.counter import TheCounter
 from app.api.market_chart import draw_gains
-from app.api.negotiation import choose_media_type
+from app.api.negotiation import choose_media_type, is_from_a_browser
 from app.api.parts import AfterName
 from app.api.strict_json import StrictRoute
 from app.domain.operations import MarketStatus
@@ -38,9 +38,11 @@ def list_market_status(
     its verdict with the first reason, and what it gains over theta: log loss in nats an account, on accounts held out
     of the adaptation.
 
-    Choose `image/svg+xml` as the media type of the response for a picture of the gains, in place of the table.
+    Choose `image/svg+xml` as the media type of the response for a picture of the gains, in place of the table. A
+    browser that opens the address is shown the picture.
     """
-    chosen = choose_media_type(request.headers.get("accept"), JSON, SVG)
+    accept = request.headers.get("accept")
+    chosen = choose_media_type(accept, *((SVG, JSON) if is_from_a_browser(accept) else (JSON, SVG)))
     with counter.database.reading() as tx:
         page = operations.list_market_status(tx, product=product, after=after, limit=limit)
     headers = {"Vary": "Accept", "Cache-Control": "no-store"}

@@ -142,6 +142,10 @@ def test_the_picture_comes_when_asked_for_and_only_then(client: httpx.Client, ba
     bank.post(rows(12))
     assert is_svg(client.get(PATH, headers={"Accept": "image/svg+xml"}))
     assert client.get(PATH, headers={"Accept": "*/*"}).headers["content-type"] == "application/json"
+    chrome = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"
+    assert is_svg(client.get(PATH, headers={"Accept": chrome}))
+    both = {"Accept": "text/html, application/json, */*;q=0.5"}
+    assert client.get(PATH, headers=both).headers["content-type"] == "application/json"
     refused = client.get(PATH, headers={"Accept": "image/png"})
     assert (refused.status_code, refused.json()["code"]) == (406, "not_acceptable")
 

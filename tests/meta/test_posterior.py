@@ -92,7 +92,7 @@ def test_spreads_told_by_few_markets_make_a_wider_posterior(rows, network) -> No
 
 
 def test_levels_told_by_few_markets_are_widened_unless_a_rate_is_declared() -> None:
-    theta, rows, adapted = adapted_rows("random")
+    theta, rows, _ = adapted_rows("random")
     few = replace(theta, effects=replace(theta.effects, n_markets=3))  # variance times 2
     assert few.posterior_at_rest().level_sd == pytest.approx(2**0.5 * theta.level_prior.sd, rel=1e-6)
     one = MarketRows(rows.x[:1], rows.y[:1], "random")  # hardly a word against the prior
