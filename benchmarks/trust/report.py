@@ -19,10 +19,10 @@ spread. theta is trained by the default recipe; then {n_markets} new markets pos
 n_defaults defaulters with four goods each and the market's true rate declared, or n accounts at random and no rate.
 Losses are expected log losses under the true PDs of 2,000 other accounts, so that no noise of labels is in them. The
 recipe's defaults were chosen with an eye on this world (seed 0) at spreads of 0.25 and, for intervals, 0.4, and on real
-portfolios; the guard's thresholds and how sure theta is of itself on seeds 7 and 8 of it (of 8 at 0.4 alone). That levels
-told by few markets are widened was decided after a look at this page, on which theta at rest held too few. Shares above
-100 % are no magic: theta starts further from the truth than the prior's mean, from which the best possible method
-starts, and a part of its gain is catching up.
+portfolios; the guard's thresholds and how sure theta is of itself on seeds 7 and 8 of it (of 8 at 0.4 alone). That
+levels told by few markets are widened was decided after a look at this page, on which theta at rest held too few.
+Shares above 100 % are no magic: theta starts further from the truth than the prior's mean, from which the best possible
+method starts, and a part of its gain is catching up.
 """
 
 REAL = """\
