@@ -13,7 +13,7 @@ Verdict = Literal["activate", "hold", "refuse"]
 Severity = Literal["note", "hold", "refuse"]
 ORDER: tuple[Severity, ...] = ("note", "hold", "refuse")
 # Each test is allowed a share of what a rule says. A turned column is the hardest to see and no other test sees it;
-# `move` sees what the sharper two see. Chosen where the truth is known (benchmarks/trust, seed 7), see decision 0008.
+# `move` sees what the sharper two see. Chosen where the truth is known (benchmarks/trust, seeds 7 and 8), see 0008.
 SHARES = {"column": 1.0, "ranking": 0.6, "gain": 1 / 3, "move": 0.25}
 WRONG_WAY = 0.05  # logits between a column's typical low and high value from which on a direction is contradicted
 
