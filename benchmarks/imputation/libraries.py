@@ -7,7 +7,7 @@ missing together. A regressor so taught repeats the fills of the round before, a
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from sklearn.impute import IterativeImputer, KNNImputer
 from sklearn.linear_model import BayesianRidge
 
 from meta.imputers import Layout
+from meta.imputers.typical import TypicalValues, fit_typical
 
 FloatArray = NDArray[np.float64]
 SEEN = {"min_value": 0.0, "max_value": 1.0}  # of scaled columns
@@ -110,6 +111,14 @@ def fit_extra_trees(layout: Layout, values: FloatArray, seed: int) -> OfScikitLe
 def fit_boosting(layout: Layout, values: FloatArray, seed: int, n_rows: int | None = FEW_ROWS) -> OfScikitLearn:
     trees = HistGradientBoostingRegressor(random_state=seed)
     return _fitted(layout, values, seed, lambda: ByField(trees, max_iter=10, tol=0.0, random_state=seed), n_rows)
+
+
+def fit_median(layout: Layout, values: FloatArray, seed: int) -> TypicalValues:
+    """Medians of numeric columns, shares of categories: what a squared error does not ask for, and practice uses."""
+    found = fit_typical(layout, values, seed)
+    is_number = np.repeat(layout.is_numeric, layout.widths)
+    medians = np.nan_to_num(np.nanmedian(layout.one_hot(values), axis=0))
+    return replace(found, typical=np.where(is_number, medians, found.typical))
 
 
 def fit_neighbours(layout: Layout, values: FloatArray, seed: int) -> OfScikitLearn:

@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.imputation.chained import fit_chained
-from benchmarks.imputation.libraries import fit_boosting, fit_extra_trees, fit_neighbours, fit_ridge
+from benchmarks.imputation.libraries import (
+    fit_boosting,
+    fit_extra_trees,
+    fit_median,
+    fit_neighbours,
+    fit_ridge,
+)
 from benchmarks.imputation.miwae import fit_miwae
 from meta.imputers import Layout
 from meta.imputers.conditional_fit import fit_conditional, with_adversary
@@ -32,12 +38,13 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "mean": Method("Mean and shares", fit_typical, 3, "simple"),
-    "neighbours": Method("10 nearest neighbours (6,000 rows)", fit_neighbours, 1, "simple", is_slow=True),
-    "ridge": Method("Chained BayesianRidge", fit_ridge, 2, "chained"),
-    "extra_trees": Method("Chained ExtraTrees (6,000 rows)", fit_extra_trees, 1, "chained", is_slow=True),
-    "boosting": Method("Chained histogram boosting (6,000 rows)", fit_boosting, 1, "chained", is_slow=True),
-    "lightgbm": Method("Chained LightGBM, by column type", fit_chained, 2, "chained"),
+    "mean": Method("Mean and shares", fit_typical, 5, "simple"),
+    "median": Method("Median and shares", fit_median, 5, "simple"),
+    "neighbours": Method("10 nearest neighbours (6,000 rows)", fit_neighbours, 5, "simple", is_slow=True),
+    "ridge": Method("Chained BayesianRidge", fit_ridge, 5, "chained"),
+    "extra_trees": Method("Chained ExtraTrees (6,000 rows)", fit_extra_trees, 5, "chained", is_slow=True),
+    "boosting": Method("Chained histogram boosting (6,000 rows)", fit_boosting, 5, "chained", is_slow=True),
+    "lightgbm": Method("Chained LightGBM, by column type", fit_chained, 5, "chained"),
     "gain_paper": Method(
         "GAIN, the paper's formulas", lambda layout, values, seed: fit_gain(layout, values, seed, PAPER), 5, "gan"
     ),
@@ -47,8 +54,8 @@ METHODS: dict[str, Method] = {
         5,
         "gan",
     ),
-    "miwae": Method("MIWAE", fit_miwae, 1, "latent"),
-    "conditional": Method("Conditional (ours)", fit_conditional, 3, "ours"),
+    "miwae": Method("MIWAE", fit_miwae, 5, "latent"),
+    "conditional": Method("Conditional (ours)", fit_conditional, 5, "ours"),
     "conditional_adversary": Method(
         "Conditional with adversary",
         lambda layout, values, seed: fit_conditional(layout, values, seed, with_adversary(ADVERSARY)),

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ import torch
 from lightgbm import LGBMClassifier
 from numpy.typing import NDArray
 from scipy.special import expit
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from app.domain.recipes import AdaptationRecipe, ThetaRecipe
@@ -19,7 +25,17 @@ from app.engine.adapter import adapt
 from app.engine.contract import Support
 from app.engine.predictor import Predictor
 from app.engine.training import train_theta
-from benchmarks.few_shot.data import DATASETS, DataNotFound, Dataset, Rows, categorical, load, schema_of
+from benchmarks.few_shot.data import (
+    DATASETS,
+    DataNotFound,
+    Dataset,
+    Rows,
+    categorical,
+    load,
+    numeric,
+    schema_of,
+    with_gaps_named,
+)
 from benchmarks.few_shot.design import Design, held_out_markets, source_of
 from benchmarks.few_shot.thetaprime import as_source_data, columns_of
 from benchmarks.imputation.gaps import make_gaps
@@ -36,9 +52,10 @@ CONDITIONS = (
     ("taiwan", "MCAR", 0.5),
     ("sba_states", "MCAR", 0.1),
 )
-WAYS = ("none", "conditional", "trees", "gain", "mean")
+WAYS = ("none", "conditional", "trees", "gain", "mean", "logistic")
 SIZES = (0, 20, 50, 200)
 N_MARKETS, N_DRAWS, N_QUERY = 8, 2, 250
+Score = Callable[[pandas.DataFrame], NDArray[np.float64]]
 TAIWAN = Dataset("taiwan", "Taiwan, dealt into 24 markets", "taiwan.parquet", "market", ("market", "product"))
 
 
@@ -78,7 +95,7 @@ def run_risk(job: RiskJob) -> None:
     strongest = _strongest(source)
     source = Rows(_with_gaps(source.features, job, np.random.default_rng(seed)), source.y, source.market)
     with threadpool_limits(1):
-        model = Trees(source) if job.way == "trees" else Ours(source, job.way)
+        model = POOLED[job.way](source) if job.way in POOLED else Ours(source, job.way)
         found = [row for name in markets for row in _in_market(job, model, rows.of([name]), name, strongest)]
     unfinished = job.file.with_suffix(".part")
     unfinished.write_text(json.dumps({"strongest": strongest, "rows": found}))
@@ -94,7 +111,7 @@ def _world(job: RiskJob) -> Rows:
     return Rows(rows.features, rows.y, np.array([f"T{number:02d}" for number in dealt]))
 
 
-def _in_market(job: RiskJob, model: "Trees | Ours", rows: Rows, name: str, strongest: str) -> list[dict[str, Any]]:
+def _in_market(job: RiskJob, model: "Pooled | Ours", rows: Rows, name: str, strongest: str) -> list[dict[str, Any]]:
     """n = 0: theta as it is, every column there. n > 0: the strongest column is wholly absent in this market."""
     found = []
     for draw in range(N_DRAWS):
@@ -132,30 +149,59 @@ class Ours:
         return predictor.pd(columns_of(query))
 
 
-class Trees:
-    """Pooled LightGBM that splits on gaps itself, its level moved under a prior learned on the source markets."""
+class Pooled:
+    """A model of the pooled source rows whose level moves under a prior learned from markets it has not seen."""
 
     def __init__(self, source: Rows) -> None:
-        self.levels = {name: sorted(set(source.features[name].dropna())) for name in categorical(source.features)}
-        x = self._plain(source.features)
         names = np.unique(source.market)
         fold = np.searchsorted(names, source.market) % 4
         logits = np.empty(len(source))
         for part in range(4):
-            logits[fold == part] = _logits(_fitted(x[fold != part], source.y[fold != part]), x[fold == part])
+            score = self.fitted(source.at(fold != part))
+            logits[fold == part] = score(source.features[fold == part])
         self.prior = learn_level_prior([(logits[source.market == m], source.y[source.market == m]) for m in names])
-        self.model = _fitted(x, source.y)
+        self.score = self.fitted(source)
+
+    def fitted(self, rows: Rows) -> Score:
+        """Fit on rows; what is returned gives logits (n_rows,) of features."""
+        raise NotImplementedError
 
     def pds(self, support: pandas.DataFrame, y: NDArray[np.float64], query: pandas.DataFrame) -> NDArray[np.float64]:
         level = self.prior.mean
         if len(y):
-            level = fit_level(_logits(self.model, self._plain(support)), y, self.prior.mean, self.prior.sd)
-        return expit(_logits(self.model, self._plain(query)) + level)
+            level = fit_level(self.score(support), y, self.prior.mean, self.prior.sd)
+        return expit(self.score(query) + level)
 
-    def _plain(self, features: pandas.DataFrame) -> pandas.DataFrame:
-        seen = {name: features[name].where(features[name].isin(known)) for name, known in self.levels.items()}
-        typed = {name: pandas.Categorical(seen[name], categories=known) for name, known in self.levels.items()}
-        return features.assign(**typed)
+
+class Trees(Pooled):
+    """LightGBM that splits on gaps itself."""
+
+    def fitted(self, rows: Rows) -> Score:
+        levels = {name: sorted(set(rows.features[name].dropna())) for name in categorical(rows.features)}
+
+        def plain(features: pandas.DataFrame) -> pandas.DataFrame:
+            seen = {name: features[name].where(features[name].isin(known)) for name, known in levels.items()}
+            return features.assign(**{n: pandas.Categorical(seen[n], categories=known) for n, known in levels.items()})
+
+        model = _fitted(plain(rows.features), rows.y)
+        return lambda features: _logits(model, plain(features))
+
+
+class Logistic(Pooled):
+    """Medians and indicators of gaps, flags of categories, of which a gap is one, and a logistic regression of them."""
+
+    def fitted(self, rows: Rows) -> Score:
+        median = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+        columns = [
+            ("numbers", make_pipeline(median, StandardScaler()), numeric(rows.features)),
+            ("texts", OneHotEncoder(handle_unknown="ignore", sparse_output=False), categorical(rows.features)),
+        ]
+        model = make_pipeline(ColumnTransformer(columns), LogisticRegression(C=0.1, max_iter=1000))
+        model.fit(with_gaps_named(rows.features), rows.y)
+        return lambda features: np.asarray(model.decision_function(with_gaps_named(features)), dtype=np.float64)
+
+
+POOLED: dict[str, type[Pooled]] = {"trees": Trees, "logistic": Logistic}
 
 
 def _fitted(x: pandas.DataFrame, y: NDArray[np.float64]) -> LGBMClassifier:

@@ -6,6 +6,7 @@ by bootstrap over markets. Below zero it helps, above zero it harms, and across 
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -20,11 +21,21 @@ TITLES = {
     "gain": "theta, GAIN",
     "conditional": "theta, conditional",
     "trees": "LightGBM + level, own gaps",
+    "logistic": "Logistic + level, medians and indicators",
 }
 SAME, ABSENT = "the gaps of the source markets (n = 0)", "a strong column wholly absent (n = 20 to 200)"
 IMPUTERS = ("conditional", "gain", "mean")
 N_BOOTSTRAPS = 2000
 Difference = tuple[float, float, float]  # mean, and the ends of its interval
+
+
+def write_risk_report(claims: Sequence[str], sections: Sequence[str], output: Path) -> str:
+    """Write docs/results/imputation_risk.md: what was to be shown, then the sections. Returns what was to be shown."""
+    told = "\n".join(f"- {claim}" for claim in claims)
+    parts = [_PAGE, f"## What was to be shown\n\n{told}\n", *(section for section in sections if section)]
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "imputation_risk.md").write_text("\n".join(parts))
+    return "\n".join(claims)
 
 
 def risk_section(jobs: Sequence[RiskJob]) -> str:
@@ -157,6 +168,11 @@ def _recipe(found: Mapping[str, Mapping[str, Difference]]) -> str:
     )
 
 
+_PAGE = """# Default risk with gaps
+
+Written by `python -m benchmarks.imputation`; do not edit. What filling gaps, and accounts that never were, do for the
+scores of a new market. How well gaps are filled: [imputation.md](imputation.md).
+"""
 _HEAD = f"""## What it does for default risk
 
 Source markets and new ones have the gaps told; in a new market that posts n accounts the strongest numeric column is

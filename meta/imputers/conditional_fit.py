@@ -23,7 +23,7 @@ from meta.types import Params
 FloatArray = NDArray[np.float64]
 EPOCHS, LEAST_STEPS, MOST_STEPS = 200, 500, 9000
 BIASES = ("b0", "b1", "_b")  # not decayed: a column's own shares are no pattern that chance could have made
-TEMPERATURES, TEMPERATURE_SD = (0.5, 3.0), 0.1
+TEMPERATURES, TEMPERATURE_SD = (0.5, 4.0), 0.3
 N_HIDINGS = 4  # of each row that is held out
 HELD_OUT_PART, HELD_OUT_ROWS = 10, 2000  # one row in ten, at most so many, tells how sure the choices may be
 
@@ -76,10 +76,9 @@ def fit_conditional(
     n_steps = settings.n_steps or int(np.clip(EPOCHS * len(values) / settings.batch_size, LEAST_STEPS, MOST_STEPS))
     last = len(values) - min(HELD_OUT_ROWS, len(values) // HELD_OUT_PART)
     weights = _teach(coding, rows.of(slice(0, last)), replace(settings, n_steps=n_steps), seed)
-    if last < len(values):
-        weights = _tempered(weights, coding, rows.of(slice(last, None)), seed)
+    sureness = _sureness(weights, coding, rows.of(slice(last, None)), seed)
     served = {n: weight_grid(v.numpy()) for n, v in weights.items()}
-    return FittedConditional(coding, served, never_seen(layout, values))
+    return FittedConditional(coding, served, sureness, never_seen(layout, values))
 
 
 def _rows_of(coding: Coding, values: FloatArray) -> _Rows:
@@ -177,28 +176,36 @@ def _teach(coding: Coding, rows: _Rows, settings: ConditionalSettings, seed: int
 
 
 @torch.no_grad()
-def _tempered(weights: Params, coding: Coding, held_out: _Rows, seed: int) -> Params:
-    """Divide the logits of the choices by what makes rows that were not learned from most probable.
+def _sureness(weights: Params, coding: Coding, held_out: _Rows, seed: int) -> FloatArray:
+    """What to multiply the logits of choices by, for rows in which 0, 1, ... columns are known: (n_columns + 1,).
 
-    Source:  Guo, Pleiss, Sun & Weinberger 2017, arXiv:1706.04599, temperature scaling. Deviations: one for all columns;
-             its logarithm has a prior, Normal(0, TEMPERATURE_SD^2), for a few rows tell it badly.
+    It makes rows that were not learned from most probable. The more of a row is known, the more of what was learned
+    of it is chance: where nothing is known choices are right as they are, where all is, of few rows, twice too sure.
+
+    Source:  Guo, Pleiss, Sun & Weinberger 2017, arXiv:1706.04599, temperature scaling. Deviations: the temperature's
+             logarithm grows with the share known, from 0; it has a prior, Normal(0, TEMPERATURE_SD^2), for a few rows
+             tell it badly.
     """
+    n_columns = held_out.known.shape[1]
+    share_known = np.arange(n_columns + 1) / n_columns
     generator = torch.Generator().manual_seed(seed + 2)
     held_out = held_out.of(torch.arange(len(held_out.known)).repeat(N_HIDINGS))
     shown = held_out.known & ~_hide(held_out.known.shape, generator)
     asked = held_out.known & ~shown
     if not asked.any():
-        return weights
+        return np.ones(n_columns + 1)
     _, logits = answer(weights, held_out.code * shown[:, _owner_of_slot(coding)])
     asked_logits, bins = logits[asked].double(), held_out.bins[asked]
+    n_shown = shown.sum(dim=1, keepdim=True).expand(shown.shape)[asked].numpy()
 
     def unlikeliness(log_temperature: float) -> float:
-        of_values = float(functional.cross_entropy(asked_logits / np.exp(log_temperature), bins))
+        scale = torch.from_numpy(np.exp(-log_temperature * share_known)[n_shown])
+        of_values = float(functional.cross_entropy(asked_logits * scale[:, None], bins))
         return of_values * len(bins) / N_HIDINGS + 0.5 * (log_temperature / TEMPERATURE_SD) ** 2
 
     found = minimize_scalar(unlikeliness, bounds=np.log(TEMPERATURES), method="bounded").x
-    scale = float(np.exp(-found))
-    return weights | {name: weights[name] * scale for name in ("bins_w", "bins_b")}
+    sureness: FloatArray = np.exp(-found * share_known)
+    return sureness
 
 
 def _owner_of_slot(coding: Coding) -> Tensor:

@@ -4,21 +4,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from meta.errors import InvalidColumns
 from meta.generator import fit_generator
-from meta.imputers.coding import N_EDGES, N_KNOTS, fit_coding
+from meta.imputers.coding import N_EDGES, N_KNOTS, Coding, fit_coding
 from meta.imputers.conditional import OF_MEANS, FittedConditional
 from meta.imputers.conditional_fit import (
     ConditionalSettings,
+    _Rows,
     _rows_of,
+    _sureness,
     _teach,
-    _tempered,
     fit_conditional,
     with_adversary,
 )
 from meta.imputers.table import Layout
+from meta.types import Params
 
 NUMBERS = Layout(("a", "b"), (None, None))
 MIXED = Layout(("a", "kind"), (None, ("x", "y", "z")))
@@ -167,16 +168,48 @@ def test_an_imputer_stored_when_one_network_answered_both_fills_as_it_did() -> N
     np.testing.assert_array_equal(restored.fill(asked), then.fill(asked))
 
 
-def test_choices_that_are_too_sure_are_tempered_by_rows_that_were_not_learned_from() -> None:
-    """Chance alone: 600 rows of noise, a network that could learn them by heart."""
-    values = np.random.default_rng(0).normal(size=(600, 4))
+@pytest.fixture(scope="module")
+def by_heart() -> tuple[Coding, Params, _Rows]:
+    """A network taught 200 of 600 rows of noise until it knows them by heart, and the 400 others."""
     layout = Layout(("a", "b", "c", "d"), (None,) * 4)
+    values = np.random.default_rng(0).normal(size=(600, 4))
     settings = ConditionalSettings(n_steps=600, width=128, n_bins=8, weight_decay=0.0)
     coding = fit_coding(layout, values, settings.n_bins)
     rows = _rows_of(coding, values)
-    learned = _teach(coding, rows.of(slice(0, 200)), settings, seed=0)
-    tempered = _tempered(learned, coding, rows.of(slice(200, None)), seed=0)
-    ratio = tempered["bins_w"].norm() / learned["bins_w"].norm()
-    assert ratio < 0.8
-    torch.testing.assert_close(tempered["bins_b"], learned["bins_b"] * ratio)
-    assert torch.equal(tempered["mean_w"], learned["mean_w"])
+    return coding, _teach(coding, rows.of(slice(0, 200)), settings, seed=0), rows.of(slice(200, None))
+
+
+def test_choices_are_less_sure_the_more_was_learned_by_heart(by_heart: tuple[Coding, Params, _Rows]) -> None:
+    coding, weights, held_out = by_heart
+    sureness = _sureness(weights, coding, held_out, seed=0)
+    assert sureness.shape == (5,)
+    assert sureness[4] < 0.5  # of three known numbers nothing follows
+    assert sureness[0] == 1.0  # a column's own shares are no matter of chance
+    assert (np.diff(sureness) < 0).all()
+
+
+def test_where_nothing_is_held_out_choices_stay_as_they_are(by_heart: tuple[Coding, Params, _Rows]) -> None:
+    coding, weights, held_out = by_heart
+    assert _sureness(weights, coding, held_out.of(slice(0, 0)), seed=0).tolist() == [1.0] * 5
+
+
+def test_sureness_follows_what_a_row_knows_and_grows_with_each_column_drawn() -> None:
+    fitted = fit_conditional(MIXED, np.array([[1.0, 0.0], [2.0, 2.0], [3.0, 1.0]] * 40), 0, QUICK)
+    by_share = np.array([1.0, 0.0, 1.0])  # of one known column: even odds
+    blunt = replace(fitted, sureness=by_share)
+    np.testing.assert_allclose(blunt.expected(np.array([[1.0, np.nan]]))[0, 1:], [1 / 3] * 3)
+    assert blunt.expected(np.full((1, 2), np.nan))[0, 1:] == pytest.approx(
+        fitted.expected(np.full((1, 2), np.nan))[0, 1:], abs=0.05
+    )
+    luck = np.random.default_rng(0).random((3000, 1, 2))
+    kinds = blunt.draw(np.full((1, 2), np.nan), luck)[:, 0, 1].astype(int)  # "a" is drawn first, so one is known
+    np.testing.assert_allclose(np.bincount(kinds, minlength=3) / 3000, [1 / 3] * 3, atol=0.03)
+
+
+def test_an_imputer_stored_with_its_temperature_in_the_weights_answers_as_it_did() -> None:
+    fitted = replace(fit_conditional(NUMBERS, related(300, 0), 0, QUICK), sureness=np.ones(3))
+    stored = {name: value for name, value in fitted.arrays().items() if name != "sureness"}
+    restored = FittedConditional.restore(NUMBERS, stored, fitted.settings())
+    luck = np.random.default_rng(0).random((5, 3, 2))
+    asked = np.array([[0.5, np.nan], [np.nan, 2.0], [np.nan, np.nan]])
+    np.testing.assert_array_equal(restored.draw(asked, luck), fitted.draw(asked, luck))
