@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meta.imputers.coding import Coding
-from meta.imputers.fixed_point import input_grid
+from meta.imputers.fixed_point import INPUT_BOUND, rounded
 from meta.imputers.table import Layout
 
 FloatArray = NDArray[np.float64]
@@ -153,8 +153,7 @@ class FittedConditional:
 def _activated(sums: FloatArray, bias: FloatArray) -> FloatArray:
     """Add the bias and cut off below 0, in place, on the grid of exact sums."""
     sums += bias
-    np.maximum(sums, 0.0, out=sums)
-    return input_grid(sums)
+    return rounded(np.clip(sums, 0.0, INPUT_BOUND, out=sums))
 
 
 def _softmax(logits: FloatArray) -> FloatArray:

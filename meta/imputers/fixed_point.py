@@ -26,9 +26,9 @@ def input_grid(x: FloatArray) -> FloatArray:
 
 def rounded(x: FloatArray) -> FloatArray:
     """Round to the grid, in place, what is known to be within its bounds."""
-    x *= 2.0**INPUT_BITS
-    np.rint(x, out=x)
-    x *= 2.0**-INPUT_BITS
+    # float64 has 53 bits: beside this number the last one is worth 2^-INPUT_BITS, and adding rounds, half to even
+    x += 1.5 * 2.0 ** (52 - INPUT_BITS)
+    x -= 1.5 * 2.0 ** (52 - INPUT_BITS)
     return x
 
 
