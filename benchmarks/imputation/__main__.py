@@ -9,6 +9,7 @@ from benchmarks.few_shot.run import run_each
 from benchmarks.imputation.coverage import coverage_claim, coverage_section, plan_coverage, run_coverage
 from benchmarks.imputation.enriched import enriched_section, measure_enriched
 from benchmarks.imputation.generated import generated_section, measure_generated
+from benchmarks.imputation.hyperimpute import hyperimpute_section, measure_hyperimpute
 from benchmarks.imputation.methods import METHODS
 from benchmarks.imputation.record import NAME, restore, save
 from benchmarks.imputation.report import write_report
@@ -17,6 +18,8 @@ from benchmarks.imputation.risk_report import risk_claims, risk_section, write_r
 from benchmarks.imputation.run import gather, plan, run_job
 from benchmarks.imputation.speed import measure_speed
 from benchmarks.imputation.tables import TABLES
+
+ALONE = ("speed", "generated", "hyperimpute", "enriched")  # a file each, beside those of the jobs
 
 
 def arguments() -> argparse.Namespace:
@@ -40,7 +43,7 @@ def main() -> int:
     record = args.output / NAME
     if args.add:
         print(f"{restore(record, args.folder)} results taken from {record}", flush=True)
-    kept = {name: args.folder / f"{name}.json" for name in ("speed", "generated", "enriched")}
+    kept = {name: args.folder / f"{name}.json" for name in ALONE}
     jobs = plan(args.tables, args.methods, args.seeds, data, args.folder)
     risks = [] if args.no_risk else plan_risk(data, args.folder)
     intervals = [] if args.no_risk else plan_coverage(args.folder)
@@ -49,17 +52,20 @@ def main() -> int:
             run_each(run_job, jobs, args.processes)
             measure_speed(data, kept["speed"])
             measure_generated(data, kept["generated"])
+            measure_hyperimpute(data, kept["hyperimpute"])
             if risks:
                 run_each(run_coverage, intervals, args.processes)
                 run_each(run_risk, risks, args.processes)
                 measure_enriched(data, kept["enriched"])
         speed = measure_speed(data, kept["speed"]) if kept["speed"].exists() else {}
         generated = measure_generated(data, kept["generated"]) if kept["generated"].exists() else {}
+        searched = measure_hyperimpute(data, kept["hyperimpute"]) if kept["hyperimpute"].exists() else {}
         enriched = measure_enriched(data, kept["enriched"]) if kept["enriched"].exists() else {}
     except DataNotFound as fault:
         print(fault, file=sys.stderr)
         return 2
-    print(write_report(gather(jobs), speed, [generated_section(generated)], args.output))
+    more = [hyperimpute_section(searched), generated_section(generated)]
+    print(write_report(gather(jobs), speed, more, args.output))
     if risks:
         claims = [*coverage_claim(intervals), *risk_claims(risks)]
         sections = [enriched_section(enriched), coverage_section(intervals), risk_section(risks)]
