@@ -34,8 +34,8 @@ standard deviation over seeds; slow methods had fewer seeds, and where their nam
   observed (`meta/imputers/collapse.py`), and which columns; nothing is repaired here. **Median**: of RMSE over seeds.
 - **Fit**: processor seconds of one core. **Fill**: of 100,000 rows, from the table's own. **Ratio**: of it to ours.
 - *Conditional* is `meta/imputers/conditional.py`; *with adversary*: a discriminator's loss of weight {adversary}
-  beside its own. Its width, steps and decay were chosen with an eye on these tables (20 %, seed 0), and how sure its
-  choices are, on Spam; other seeds and gaps, default risk and intervals had no part in it.
+  beside its own. Its width, steps, decay and dropout were chosen with an eye on these tables (20 %, seed 0); other
+  seeds and gaps, default risk and intervals had no part in it.
 
 What filling does for default risk and for intervals: [imputation_risk.md](imputation_risk.md). Every number here is of
 a line of [imputation.jsonl](imputation.jsonl).

@@ -34,14 +34,12 @@ class FittedConditional:
 
     Shapes:  w0 (code, width), w1 (width, width), bins_w (n_columns, width, most bins): the choices; mean_w0 (code,
              narrow), mean_w1 (narrow, narrow), mean_w (narrow, n_columns), skip (code, n_columns): means of numeric
-             columns in standard deviations; every weight on ``weight_grid``; sureness (n_columns + 1,): what the
-             logits of choices are multiplied by, by how many columns of the row are known.
+             columns in standard deviations; every weight on ``weight_grid``.
     """
 
     name: ClassVar[str] = "conditional"
     coding: Coding
     weights: Mapping[str, NDArray[np.float32]]
-    sureness: FloatArray
     report: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -84,10 +82,9 @@ class FittedConditional:
         columns = np.flatnonzero(missing.any(axis=0) & ~self.layout.is_numeric).tolist()
         rows = np.flatnonzero(missing[:, columns].any(axis=1))
         hidden = self._deeper(code[rows] @ self._wide["w0"])
-        n_known = (~missing[rows]).sum(axis=1)
         for i in columns:
             gaps = missing[rows, i]
-            yield i, rows[gaps], self._shares(hidden[gaps], n_known[gaps], i)
+            yield i, rows[gaps], _softmax(self._logits(hidden[gaps], i))
 
     def draw(self, values: FloatArray, uniforms: FloatArray) -> FloatArray:
         drawn = np.repeat(values[None], len(uniforms), axis=0)
@@ -105,13 +102,11 @@ class FittedConditional:
         """
         w = self._wide
         missing = np.isnan(rows)
-        n_known = (~missing).sum(axis=1)
         sums = self.coding.read(rows) @ w["w0"]
         for i in np.flatnonzero(missing.any(axis=0)).tolist():
             gaps = np.flatnonzero(missing[:, i])
-            shares = self._shares(self._deeper(sums[gaps]), n_known[gaps], i)
-            rows[gaps, i] = self.coding.pick(shares, luck[gaps, i], i)
-            n_known[gaps] += 1
+            probabilities = _softmax(self._logits(self._deeper(sums[gaps]), i))
+            rows[gaps, i] = self.coding.pick(probabilities, luck[gaps, i], i)
             code = self.coding.read_column(rows[gaps, i], i)
             sums[gaps] += code @ w["w0"][self.coding.starts[i] : self.coding.starts[i + 1]]
 
@@ -128,15 +123,14 @@ class FittedConditional:
         standard = hidden @ w["mean_w"] + code @ w["skip"] + w["mean_b"]
         return np.clip(coding.center + coding.scale * standard, coding.low, coding.high)
 
-    def _shares(self, hidden: FloatArray, n_known: NDArray[np.int64], column: int) -> FloatArray:
-        """Probabilities of a column's bins, (n_rows, n_bins), in rows with ``n_known`` (n_rows,) known columns."""
+    def _logits(self, hidden: FloatArray, column: int) -> FloatArray:
         n_bins, w = self.coding.n_bins[column], self._wide
-        logits = hidden @ w["bins_w"][column, :, :n_bins] + w["bins_b"][column, :n_bins]
-        return _softmax(logits * self.sureness[n_known, None])
+        found: FloatArray = hidden @ w["bins_w"][column, :, :n_bins] + w["bins_b"][column, :n_bins]
+        return found
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         coding = {f"coding.{name}": value for name, value in self.coding.arrays().items()}
-        return coding | dict(self.weights) | {"sureness": self.sureness}
+        return coding | dict(self.weights)
 
     def settings(self) -> dict[str, Any]:
         return {"report": dict(self.report)}
@@ -146,8 +140,7 @@ class FittedConditional:
         coding = {n.removeprefix("coding."): v for n, v in arrays.items() if n.startswith("coding.")}
         weights = {name: arrays[name] for name in WEIGHTS}
         weights |= {name: arrays.get(name, arrays[shared]) for name, shared in OF_MEANS.items()}
-        sureness = arrays.get("sureness", np.ones(len(layout.names) + 1))  # of before: in the weights
-        return cls(Coding.restore(layout, coding), weights, sureness, settings["report"])
+        return cls(Coding.restore(layout, coding), weights, settings["report"])
 
 
 def _activated(sums: FloatArray, bias: FloatArray) -> FloatArray:

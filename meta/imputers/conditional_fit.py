@@ -21,9 +21,13 @@ from meta.threads import one_thread
 from meta.types import Params
 
 FloatArray = NDArray[np.float64]
+Drop = Callable[[Tensor], Tensor]
 EPOCHS, LEAST_STEPS, MOST_STEPS = 200, 500, 9000
 BIASES = ("b0", "b1", "_b")  # not decayed: a column's own shares are no pattern that chance could have made
-TEMPERATURES, TEMPERATURE_SD = (0.5, 4.0), 0.3
+TEMPERATURES, TEMPERATURE_SD = (0.5, 3.0), 0.3
+# What few rows say a wide network learns by heart, and dropout keeps it from it; of many it costs what it could have
+# learned. On 4,100 rows 0.3 is best, on 18,000 too much: as much as chance has to say, it goes by one over the rows.
+MOST_DROPOUT, DROPOUT_ROWS = 0.3, 1200
 N_HIDINGS = 4  # of each row that is held out
 HELD_OUT_PART, HELD_OUT_ROWS = 10, 2000  # one row in ten, at most so many, tells how sure the choices may be
 
@@ -32,11 +36,13 @@ HELD_OUT_PART, HELD_OUT_ROWS = 10, 2000  # one row in ten, at most so many, tell
 class ConditionalSettings:
     """How the networks are taught; ``adversary``: weight of a discriminator's loss, 0 for none.
 
-    n_steps: None for EPOCHS times the rows, within LEAST_STEPS and MOST_STEPS; width: of the network of choices;
-    mean_width: of that of means, which must be fast: 100,000 rows are filled by it.
+    n_steps: None for EPOCHS times the rows, within LEAST_STEPS and MOST_STEPS; dropout: share of the hidden units of
+    choices, None for DROPOUT_ROWS over the rows, at most MOST_DROPOUT; width: of the network of choices; mean_width: of
+    that of means, which must be fast: 100,000 rows are filled by it.
     """
 
     n_steps: int | None = None
+    dropout: float | None = None
     batch_size: int = 512
     width: int = 384
     mean_width: int = 96
@@ -45,6 +51,12 @@ class ConditionalSettings:
     weight_decay: float = 0.1
     averaging: float = 0.995
     adversary: float = 0.0
+
+    def for_rows(self, n_rows: int) -> "ConditionalSettings":
+        """The same, with what the number of rows decides."""
+        n_steps = self.n_steps or int(np.clip(EPOCHS * n_rows / self.batch_size, LEAST_STEPS, MOST_STEPS))
+        dropout = min(MOST_DROPOUT, DROPOUT_ROWS / n_rows) if self.dropout is None else self.dropout
+        return replace(self, n_steps=n_steps, dropout=dropout)
 
 
 @dataclass(frozen=True)
@@ -73,12 +85,12 @@ def fit_conditional(
         raise InvalidColumns("an imputer needs source rows in which something is known")
     coding = fit_coding(layout, values, settings.n_bins)
     rows = _rows_of(coding, values[np.random.default_rng([seed, 9]).permutation(len(values))])
-    n_steps = settings.n_steps or int(np.clip(EPOCHS * len(values) / settings.batch_size, LEAST_STEPS, MOST_STEPS))
     last = len(values) - min(HELD_OUT_ROWS, len(values) // HELD_OUT_PART)
-    weights = _teach(coding, rows.of(slice(0, last)), replace(settings, n_steps=n_steps), seed)
-    sureness = _sureness(weights, coding, rows.of(slice(last, None)), seed)
+    weights = _teach(coding, rows.of(slice(0, last)), settings.for_rows(len(values)), seed)
+    if last < len(values):
+        weights = _tempered(weights, coding, rows.of(slice(last, None)), seed)
     served = {n: weight_grid(v.numpy()) for n, v in weights.items()}
-    return FittedConditional(coding, served, sureness, never_seen(layout, values))
+    return FittedConditional(coding, served, never_seen(layout, values))
 
 
 def _rows_of(coding: Coding, values: FloatArray) -> _Rows:
@@ -122,9 +134,12 @@ def _initial(coding: Coding, rows: _Rows, settings: ConditionalSettings, generat
     }
 
 
-def answer(weights: Params, code: Tensor) -> tuple[Tensor, Tensor]:
-    """Standardised means (n_rows, n_columns) and logits of bins (n_rows, n_columns, most bins)."""
-    narrow, hidden = (_hidden(weights, code, network) for network in ("mean_", ""))
+def answer(weights: Params, code: Tensor, drop: Drop = lambda hidden: hidden) -> tuple[Tensor, Tensor]:
+    """Standardised means (n_rows, n_columns) and logits of bins (n_rows, n_columns, most bins).
+
+    drop: what is done to the hidden units of choices while they are taught.
+    """
+    narrow, hidden = _hidden(weights, code, "mean_", lambda units: units), _hidden(weights, code, "", drop)
     means = narrow @ weights["mean_w"] + code @ weights["skip"] + weights["mean_b"]
     n_columns, width, most = weights["bins_w"].shape
     wide = weights["bins_w"].permute(1, 0, 2).reshape(width, n_columns * most)
@@ -132,13 +147,24 @@ def answer(weights: Params, code: Tensor) -> tuple[Tensor, Tensor]:
     return means, logits
 
 
-def _hidden(weights: Params, code: Tensor, network: str) -> Tensor:
-    first = torch.relu(code @ weights[f"{network}w0"] + weights[f"{network}b0"])
-    return torch.relu(first @ weights[f"{network}w1"] + weights[f"{network}b1"])
+def _hidden(weights: Params, code: Tensor, network: str, drop: Drop) -> Tensor:
+    first = drop(torch.relu(code @ weights[f"{network}w0"] + weights[f"{network}b0"]))
+    return drop(torch.relu(first @ weights[f"{network}w1"] + weights[f"{network}b1"]))
+
+
+def _dropout(rate: float, generator: torch.Generator) -> Drop:
+    """Leave out hidden units at random, those that stay are scaled up (Srivastava et al. 2014, JMLR 15)."""
+
+    def drop(hidden: Tensor) -> Tensor:
+        kept = torch.rand(hidden.shape, generator=generator) >= rate
+        return hidden * kept / (1.0 - rate)
+
+    return drop
 
 
 def _teach(coding: Coding, rows: _Rows, settings: ConditionalSettings, seed: int) -> Params:
     generator, n_steps = torch.Generator().manual_seed(seed), settings.n_steps or 0
+    drop = _dropout(settings.dropout or 0.0, torch.Generator().manual_seed(seed + 3))
     weights = _initial(coding, rows, settings, generator)
     parameters = {name: value.requires_grad_() for name, value in weights.items()}
     average = {name: value.detach().clone() for name, value in weights.items()}
@@ -155,7 +181,7 @@ def _teach(coding: Coding, rows: _Rows, settings: ConditionalSettings, seed: int
         batch = rows.of(chosen)
         shown = batch.known & ~_hide(batch.known.shape, generator)
         asked = batch.known & ~shown
-        means, logits = answer(parameters, batch.code * shown[:, owner])
+        means, logits = answer(parameters, batch.code * shown[:, owner], drop)
         loss = _loss(means, logits, batch, asked, is_numeric)
         if adversary is not None:
             loss = loss + adversary.loss(means, logits, batch.standard, batch.bins, shown, batch.known)
@@ -176,36 +202,28 @@ def _teach(coding: Coding, rows: _Rows, settings: ConditionalSettings, seed: int
 
 
 @torch.no_grad()
-def _sureness(weights: Params, coding: Coding, held_out: _Rows, seed: int) -> FloatArray:
-    """What to multiply the logits of choices by, for rows in which 0, 1, ... columns are known: (n_columns + 1,).
+def _tempered(weights: Params, coding: Coding, held_out: _Rows, seed: int) -> Params:
+    """Divide the logits of the choices by what makes rows that were not learned from most probable.
 
-    It makes rows that were not learned from most probable. The more of a row is known, the more of what was learned
-    of it is chance: where nothing is known choices are right as they are, where all is, of few rows, twice too sure.
-
-    Source:  Guo, Pleiss, Sun & Weinberger 2017, arXiv:1706.04599, temperature scaling. Deviations: the temperature's
-             logarithm grows with the share known, from 0; it has a prior, Normal(0, TEMPERATURE_SD^2), for a few rows
-             tell it badly.
+    Source:  Guo, Pleiss, Sun & Weinberger 2017, arXiv:1706.04599, temperature scaling. Deviations: one for all columns;
+             its logarithm has a prior, Normal(0, TEMPERATURE_SD^2), for a few rows tell it badly.
     """
-    n_columns = held_out.known.shape[1]
-    share_known = np.arange(n_columns + 1) / n_columns
     generator = torch.Generator().manual_seed(seed + 2)
     held_out = held_out.of(torch.arange(len(held_out.known)).repeat(N_HIDINGS))
     shown = held_out.known & ~_hide(held_out.known.shape, generator)
     asked = held_out.known & ~shown
     if not asked.any():
-        return np.ones(n_columns + 1)
+        return weights
     _, logits = answer(weights, held_out.code * shown[:, _owner_of_slot(coding)])
     asked_logits, bins = logits[asked].double(), held_out.bins[asked]
-    n_shown = shown.sum(dim=1, keepdim=True).expand(shown.shape)[asked].numpy()
 
     def unlikeliness(log_temperature: float) -> float:
-        scale = torch.from_numpy(np.exp(-log_temperature * share_known)[n_shown])
-        of_values = float(functional.cross_entropy(asked_logits * scale[:, None], bins))
+        of_values = float(functional.cross_entropy(asked_logits / np.exp(log_temperature), bins))
         return of_values * len(bins) / N_HIDINGS + 0.5 * (log_temperature / TEMPERATURE_SD) ** 2
 
     found = minimize_scalar(unlikeliness, bounds=np.log(TEMPERATURES), method="bounded").x
-    sureness: FloatArray = np.exp(-found * share_known)
-    return sureness
+    scale = float(np.exp(-found))
+    return weights | {name: weights[name] * scale for name in ("bins_w", "bins_b")}
 
 
 def _owner_of_slot(coding: Coding) -> Tensor:

@@ -4,26 +4,28 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from meta.errors import InvalidColumns
 from meta.generator import fit_generator
-from meta.imputers.coding import N_EDGES, N_KNOTS, Coding, fit_coding
+from meta.imputers.coding import N_EDGES, N_KNOTS, fit_coding
 from meta.imputers.conditional import OF_MEANS, FittedConditional
 from meta.imputers.conditional_fit import (
     ConditionalSettings,
-    _Rows,
+    _dropout,
+    _owner_of_slot,
     _rows_of,
-    _sureness,
     _teach,
+    _tempered,
+    answer,
     fit_conditional,
     with_adversary,
 )
 from meta.imputers.table import Layout
-from meta.types import Params
 
 NUMBERS = Layout(("a", "b"), (None, None))
 MIXED = Layout(("a", "kind"), (None, ("x", "y", "z")))
-QUICK = ConditionalSettings(n_steps=400, width=48, n_bins=16)
+QUICK = ConditionalSettings(n_steps=400, width=48, n_bins=16, dropout=0.0)  # so narrow a network can spare no unit
 
 
 def related(n_rows: int, seed: int) -> np.ndarray:
@@ -90,7 +92,7 @@ def test_joint_draws_keep_what_independent_ones_lose() -> None:
 
 
 def test_an_interval_of_draws_holds_the_truth_as_often_as_it_says() -> None:
-    fitted = fit_conditional(NUMBERS, related(4000, 0), 0, ConditionalSettings(n_steps=800, width=48))
+    fitted = fit_conditional(NUMBERS, related(4000, 0), 0, ConditionalSettings(n_steps=800, width=48, dropout=0.0))
     asked = related(1500, 7)
     truth = asked[:, 1].copy()
     asked[:, 1] = np.nan
@@ -168,48 +170,47 @@ def test_an_imputer_stored_when_one_network_answered_both_fills_as_it_did() -> N
     np.testing.assert_array_equal(restored.fill(asked), then.fill(asked))
 
 
-@pytest.fixture(scope="module")
-def by_heart() -> tuple[Coding, Params, _Rows]:
-    """A network taught 200 of 600 rows of noise until it knows them by heart, and the 400 others."""
+def test_the_fewer_the_rows_the_more_units_are_left_out() -> None:
+    settings = ConditionalSettings()
+    assert [settings.for_rows(n).dropout for n in (100, 4000, 12_000, 120_000)] == [0.3, 0.3, 0.1, 0.01]
+    assert replace(settings, dropout=0.0).for_rows(100).dropout == 0.0
+    assert [settings.for_rows(n).n_steps for n in (100, 10_000, 100_000)] == [500, 3906, 9000]
+    assert replace(settings, n_steps=7).for_rows(100).n_steps == 7
+
+
+def test_units_that_stay_make_up_for_those_left_out() -> None:
+    hidden = _dropout(0.25, torch.Generator().manual_seed(0))(torch.ones(400, 300))
+    assert hidden.unique().tolist() == pytest.approx([0.0, 4 / 3])
+    assert hidden.mean() == pytest.approx(1.0, abs=0.01)
+
+
+def test_dropout_keeps_noise_from_being_learned_by_heart() -> None:
+    """Chance alone, in eighths: what was learned of 300 rows of noise makes others less probable than an eighth."""
+    rng = np.random.default_rng(0)
+    learned, others = rng.normal(size=(300, 4)), rng.normal(size=(300, 4))
     layout = Layout(("a", "b", "c", "d"), (None,) * 4)
+    coding = fit_coding(layout, learned, 8)
+    lost = []
+    for dropout in (0.0, 0.3):
+        settings = ConditionalSettings(n_steps=400, width=128, n_bins=8, weight_decay=0.0, dropout=dropout)
+        weights, rows = _teach(coding, _rows_of(coding, learned), settings, seed=0), _rows_of(coding, others)
+        shown = torch.arange(4) != 0
+        _, logits = answer(weights, rows.code * shown[_owner_of_slot(coding)])
+        entropy = torch.nn.functional.cross_entropy(logits[:, 0, : coding.n_bins[0]], rows.bins[:, 0])
+        lost.append(float(entropy) - np.log(8.0))
+    assert 0.0 < lost[1] < 0.5 * lost[0]
+
+
+def test_choices_that_are_too_sure_are_tempered_by_rows_that_were_not_learned_from() -> None:
+    """Chance alone: 600 rows of noise, a network that could learn them by heart."""
     values = np.random.default_rng(0).normal(size=(600, 4))
+    layout = Layout(("a", "b", "c", "d"), (None,) * 4)
     settings = ConditionalSettings(n_steps=600, width=128, n_bins=8, weight_decay=0.0)
     coding = fit_coding(layout, values, settings.n_bins)
     rows = _rows_of(coding, values)
-    return coding, _teach(coding, rows.of(slice(0, 200)), settings, seed=0), rows.of(slice(200, None))
-
-
-def test_choices_are_less_sure_the_more_was_learned_by_heart(by_heart: tuple[Coding, Params, _Rows]) -> None:
-    coding, weights, held_out = by_heart
-    sureness = _sureness(weights, coding, held_out, seed=0)
-    assert sureness.shape == (5,)
-    assert sureness[4] < 0.5  # of three known numbers nothing follows
-    assert sureness[0] == 1.0  # a column's own shares are no matter of chance
-    assert (np.diff(sureness) < 0).all()
-
-
-def test_where_nothing_is_held_out_choices_stay_as_they_are(by_heart: tuple[Coding, Params, _Rows]) -> None:
-    coding, weights, held_out = by_heart
-    assert _sureness(weights, coding, held_out.of(slice(0, 0)), seed=0).tolist() == [1.0] * 5
-
-
-def test_sureness_follows_what_a_row_knows_and_grows_with_each_column_drawn() -> None:
-    fitted = fit_conditional(MIXED, np.array([[1.0, 0.0], [2.0, 2.0], [3.0, 1.0]] * 40), 0, QUICK)
-    by_share = np.array([1.0, 0.0, 1.0])  # of one known column: even odds
-    blunt = replace(fitted, sureness=by_share)
-    np.testing.assert_allclose(blunt.expected(np.array([[1.0, np.nan]]))[0, 1:], [1 / 3] * 3)
-    assert blunt.expected(np.full((1, 2), np.nan))[0, 1:] == pytest.approx(
-        fitted.expected(np.full((1, 2), np.nan))[0, 1:], abs=0.05
-    )
-    luck = np.random.default_rng(0).random((3000, 1, 2))
-    kinds = blunt.draw(np.full((1, 2), np.nan), luck)[:, 0, 1].astype(int)  # "a" is drawn first, so one is known
-    np.testing.assert_allclose(np.bincount(kinds, minlength=3) / 3000, [1 / 3] * 3, atol=0.03)
-
-
-def test_an_imputer_stored_with_its_temperature_in_the_weights_answers_as_it_did() -> None:
-    fitted = replace(fit_conditional(NUMBERS, related(300, 0), 0, QUICK), sureness=np.ones(3))
-    stored = {name: value for name, value in fitted.arrays().items() if name != "sureness"}
-    restored = FittedConditional.restore(NUMBERS, stored, fitted.settings())
-    luck = np.random.default_rng(0).random((5, 3, 2))
-    asked = np.array([[0.5, np.nan], [np.nan, 2.0], [np.nan, np.nan]])
-    np.testing.assert_array_equal(restored.draw(asked, luck), fitted.draw(asked, luck))
+    learned = _teach(coding, rows.of(slice(0, 200)), settings, seed=0)
+    tempered = _tempered(learned, coding, rows.of(slice(200, None)), seed=0)
+    ratio = tempered["bins_w"].norm() / learned["bins_w"].norm()
+    assert ratio < 0.8
+    torch.testing.assert_close(tempered["bins_b"], learned["bins_b"] * ratio)
+    assert torch.equal(tempered["mean_w"], learned["mean_w"])
