@@ -83,7 +83,7 @@ def _of_ctgan(table: Table, x: FloatArray, y: FloatArray) -> tuple[FloatArray, F
     discrete = [*(n for i, n in enumerate(names) if not is_numeric[i]), "default"]
     torch.manual_seed(0)
     np.random.seed(0)
-    model = CTGAN(cuda=False)
+    model = CTGAN(enable_gpu=False)
     model.set_random_state(0)
     model.fit(frame, discrete)
     made = model.sample(len(frame))

@@ -298,8 +298,8 @@ def test_ctgan_is_taught_categories_as_texts_and_the_label_as_a_column(monkeypat
     class Ctgan:
         """Gives back what it was taught, in another order."""
 
-        def __init__(self, cuda: bool) -> None:
-            assert not cuda
+        def __init__(self, enable_gpu: bool) -> None:
+            assert not enable_gpu
 
         def set_random_state(self, seed: int) -> None:
             assert seed == 0
