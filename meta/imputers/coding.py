@@ -59,10 +59,16 @@ class Coding:
         return int(self.n_bins.max())
 
     @cached_property
-    def inverse_widths(self) -> FloatArray:
-        """One over each reading bin's width, (n_columns, 8); 0 where it has none."""
+    def _ramps(self) -> tuple[FloatArray, FloatArray]:
+        """Where each number of a column's code begins to rise and how fast, (n_columns, N_EDGES + 1) each.
+
+        A reading bin rises over its width; 0 where it has none, and for the two numbers that are no bins.
+        """
+        low, rate = np.zeros((2, len(self.edges), N_EDGES + 1))
         widths = np.diff(self.edges, axis=1)
-        return np.divide(1.0, widths, out=np.zeros_like(widths), where=widths > 0)
+        low[:, : N_EDGES - 1] = self.edges[:, :-1]
+        np.divide(1.0, widths, out=rate[:, : N_EDGES - 1], where=widths > 0)
+        return low, rate
 
     def read(self, values: FloatArray) -> FloatArray:
         """Code values (n_rows, n_columns), NaN where unknown, as (n_rows, sum of code_widths)."""
@@ -92,18 +98,17 @@ class Coding:
 
     def _read_numeric(self, values: FloatArray, run: slice) -> FloatArray:
         known = ~np.isnan(values)
-        edges = self.edges[run]
-        safe = np.where(known, values, edges[:, 0])
-        code = np.empty((*values.shape, N_EDGES + 1))
-        bins = code[:, :, : N_EDGES - 1]
-        np.subtract(safe[:, :, None], edges[:, :-1], out=bins)
-        bins *= self.inverse_widths[run]
-        np.clip(bins, 0.0, 1.0, out=bins)
+        safe = np.where(known, values, self.edges[run, 0])
+        low, rate = (ramps[run].ravel() for ramps in self._ramps)
+        code = np.repeat(safe, N_EDGES + 1, axis=1)  # one block of memory from here on: half the time of parts
+        code -= low
+        code *= rate
+        np.maximum(code, 0.0, out=code)
+        np.minimum(code, 1.0, out=code)
         scaled = (safe - self.center[run]) / self.scale[run]
-        np.clip(scaled, -REACH, REACH, out=scaled)
-        np.multiply(scaled, known, out=code[:, :, N_EDGES - 1])
-        code[:, :, -1] = known
-        return code.reshape(len(values), -1)
+        code[:, N_EDGES - 1 :: N_EDGES + 1] = np.clip(scaled, -REACH, REACH) * known
+        code[:, N_EDGES :: N_EDGES + 1] = known
+        return code
 
     def bins_of(self, values: FloatArray) -> NDArray[np.int64]:
         """The bin of each known value, (n_rows, n_columns); 0 where it is not known."""
