@@ -78,7 +78,7 @@ def _files_of_a_whole_run(data: Path, folder: Path) -> list[Path]:
     most_seeds = max(method.n_seeds for method in METHODS.values())
     whole = [*plan(list(TABLES), list(METHODS), most_seeds, data, folder), *plan_coverage(folder)]
     files = [job.file for job in (*whole, *plan_risk(data, folder))]
-    return [*files, *(folder / f"{name}.json" for name in ("speed", "generated", "enriched"))]
+    return [*files, *(folder / f"{name}.json" for name in ALONE)]
 
 
 if __name__ == "__main__":
